@@ -1,0 +1,108 @@
+//! What becomes of a packet. A drop has a name, and the name is its counter.
+
+/// What the packet path decided; the shell turns it into an XDP action and counts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Sent on, out of the interface with this index.
+    Forward(u32),
+    /// Handed to the kernel in the border gateway's namespace, through the veth with this index.
+    Punt(u32),
+    /// Left to the kernel of the server's own namespace, unchanged.
+    Pass,
+    /// Turned into an answer that leaves by the port on which the question came.
+    Answer,
+    /// Dropped.
+    Drop(DropReason),
+}
+
+/// Defines the enum, its labels and its explanations in one table.
+macro_rules! reasons {
+    ($($name:ident = $label:literal, $help:literal;)+) => {
+        /// Why a packet was dropped. The number is the index of its counter.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum DropReason {
+            $(#[doc = $help] $name,)+
+        }
+
+        impl DropReason {
+            /// Every reason, in the order of the counters.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// The value of the metric's label `reason`.
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$name => $label,)+ }
+            }
+
+            /// One sentence for the operator.
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$name => $help,)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    Truncated = "truncated", "The frame ends inside a header that it announces.";
+    Untagged = "untagged", "A frame without a VLAN tag on a line port.";
+    UnknownVlan = "unknown_vlan", "No virtual interface owns this tag on this port.";
+    VifDown = "vif_down", "The virtual interface is administratively down.";
+    WrongMac = "wrong_mac", "The destination MAC address is not ours.";
+    ArpMalformed = "arp_malformed", "An ARP packet that is not Ethernet and IPv4, or not a request or reply.";
+    ArpStranger = "arp_stranger", "An ARP packet whose sender is not a declared peer, or not in the attachment.";
+    ArpNotForUs = "arp_not_for_us", "An ARP packet in a VPC that asks for no router address.";
+    EtherType = "ether_type", "Neither ARP, IPv4 nor IPv6.";
+    IpVersion = "ip_version", "The version in the IP header is not that of the EtherType.";
+    IpHeaderLength = "ip_header_length", "An IPv4 header length below 20 bytes or beyond the packet.";
+    IpTotalLength = "ip_total_length", "An IP length beyond the frame or below its header.";
+    IpChecksum = "ip_checksum", "A wrong IPv4 header checksum.";
+    ExtensionHeaders = "extension_headers", "More IPv6 extension headers than are followed, or one that is forbidden (RFC 5095).";
+    MartianSource = "martian_source", "A source that is multicast, broadcast, loopback or unspecified.";
+    MartianDestination = "martian_destination", "A destination that is loopback, unspecified or reserved.";
+    UnicastInBroadcast = "unicast_in_broadcast", "An IP unicast in a broadcast or multicast frame.";
+    Multicast = "multicast", "A multicast beyond the link, or any from a VPC.";
+    Broadcast = "broadcast", "An IPv4 limited broadcast.";
+    RouterAdvertisement = "router_advertisement", "An IPv6 router advertisement.";
+    Redirect = "redirect", "An ICMP or ICMPv6 redirect.";
+    NeighborMalformed = "neighbor_malformed", "A neighbour solicitation or advertisement that RFC 4861 calls invalid.";
+    LinkLocalSource = "link_local_source", "A link-local source beyond the link, or one that asks the gateway for more than neighbour discovery.";
+    SourceInvalid = "source_invalid", "A source that the virtual interface may not use, or that is not in the attachment.";
+    StrangerOnLink = "stranger_on_link", "Addressed to the gateway by an address of the link subnet that is no declared peer.";
+    PuntLimit = "punt_limit", "Addressed to the gateway, over the punt limiter of its class.";
+    TtlExpired = "ttl_expired", "The TTL or hop limit ran out.";
+    NoRoute = "no_route", "No route in the border gateway's table.";
+    Transit = "transit", "From a virtual interface to a virtual interface of a border gateway without transit.";
+    Hairpin = "hairpin", "Back into the attachment that it came from.";
+    NextHopDead = "next_hop_dead", "No live next hop: a line, a port, a VTEP or a neighbour is down.";
+    NextHopForeign = "next_hop_foreign", "The next hop belongs to another border gateway: tables are being changed, or wrong.";
+    TooBig = "too_big", "Larger than the next hop's MTU.";
+    VifCap = "vif_cap", "Over the bandwidth of the virtual interface.";
+    ConnectionCap = "connection_cap", "Over the bandwidth of the connection.";
+    PortCap = "port_cap", "Over the speed of the port that it leaves by.";
+    NoEgress = "no_egress", "The interface that it should leave by is not known to the program.";
+    Headroom = "headroom", "No room in front of the frame for the header that it needs.";
+    VxlanMalformed = "vxlan_malformed", "Addressed to our VTEP and port, and not VXLAN.";
+    UnknownVni = "unknown_vni", "No attachment has this VNI.";
+    UnknownVtep = "unknown_vtep", "The outer source is not a VTEP of the attachment.";
+    UnknownHostPort = "unknown_host_port", "Sent by the kernel on an interface that the program does not know.";
+    KernelNotForwarded = "kernel_not_forwarded", "Sent by the kernel toward a VPC, to an address that is not in it.";
+}
+
+/// Room for reasons in a counter record.
+pub const MAX_REASONS: usize = 56;
+
+const _: () = assert!(DropReason::ALL.len() <= MAX_REASONS);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_the_index_of_its_counter_and_its_label_is_unique() {
+        let mut labels = std::collections::BTreeSet::new();
+        for (index, reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, index);
+            assert!(labels.insert(reason.label()), "{}", reason.label());
+        }
+    }
+}

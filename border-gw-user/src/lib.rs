@@ -1,0 +1,6 @@
+//! The user side of border-gw: from documents and netlink to BPF maps, and from counters to metrics.
+//!
+//! Imports go one way: `intent, kernel -> compile -> tables -> reconcile -> dataplane`.
+
+pub mod intent;
+pub mod kernel;

@@ -1,0 +1,3 @@
+//! The `border-gw` command.
+
+fn main() {}

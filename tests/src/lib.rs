@@ -1,0 +1,1 @@
+//! The testbed: namespaces, customers, VPC hosts, and a gateway between them.
