@@ -14,7 +14,7 @@ pub mod headers;
 pub mod host;
 pub mod line;
 pub mod packet;
-pub mod policer;
+pub use border_gw_common::policer;
 pub mod rewrite;
 pub mod screen;
 pub mod tables;

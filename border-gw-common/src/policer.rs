@@ -3,7 +3,7 @@
 //! The state is the theoretical arrival time (TAT): when the bucket will be full again. It is kept in units of 2^-8 ns,
 //! wraps after 833 days, and is compared by signed difference, so that wrapping does no harm.
 
-use border_gw_common::abi::Policer;
+use crate::abi::Policer;
 
 /// Fraction bits of the time units of the state.
 const TIME_BITS: u32 = 8;
