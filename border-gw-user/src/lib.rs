@@ -6,4 +6,5 @@ pub mod compile;
 pub mod dataplane;
 pub mod intent;
 pub mod kernel;
+pub mod state;
 pub mod tables;
