@@ -6,5 +6,6 @@ pub mod compile;
 pub mod dataplane;
 pub mod intent;
 pub mod kernel;
+pub mod reconcile;
 pub mod state;
 pub mod tables;
