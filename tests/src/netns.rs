@@ -1,0 +1,224 @@
+//! Network namespaces of the testbed: made, entered, and removed again, also after a crash.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+
+use anyhow::{Context as _, bail};
+use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Names of our namespaces and gateways start with this and the process's number.
+const PREFIX: &str = "bgt";
+
+/// What a run is called: its namespaces are `NAME-..`, its gateway is `NAME`.
+pub fn run_name() -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+    format!("{PREFIX}{}x{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A namespace, removed when dropped.
+#[derive(Debug)]
+pub struct Netns {
+    /// Its name, as `ip netns` lists it.
+    pub name: String,
+}
+
+impl Netns {
+    /// Makes a namespace with `lo` up.
+    pub fn new(run: &str, role: &str) -> anyhow::Result<Self> {
+        let name = format!("{run}-{role}");
+        output(Command::new("ip").args(["netns", "add", &name]))?;
+        let netns = Self { name };
+        netns.ip(&["link set lo up"])?;
+        Ok(netns)
+    }
+
+    /// Carries out `ip` commands, one a line.
+    pub fn ip(&self, lines: &[&str]) -> anyhow::Result<()> {
+        let mut child = Command::new("ip")
+            .args(["-n", &self.name, "-batch", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("cannot start `ip`")?;
+        let mut input = child.stdin.take().context("no pipe to `ip`")?;
+        input.write_all((lines.join("\n") + "\n").as_bytes())?;
+        drop(input);
+        let output = child.wait_with_output()?;
+        if !output.status.success() {
+            bail!(
+                "ip -n {}: {}\n{}",
+                self.name,
+                String::from_utf8_lossy(&output.stderr).trim(),
+                lines.join("\n")
+            );
+        }
+        Ok(())
+    }
+
+    /// A command that is to run in here. It shares the file systems, bpffs among them, which `ip netns exec` hides.
+    pub fn command(&self, line: &str) -> Command {
+        let mut words = line.split_whitespace();
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{}", self.name)).args(words.by_ref()).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end; what it printed, or an error with it.
+    pub fn run(&self, line: &str) -> anyhow::Result<String> {
+        output(&mut self.command(line)).with_context(|| format!("in {}", self.name))
+    }
+
+    /// Whether a command succeeds.
+    pub fn succeeds(&self, line: &str) -> bool {
+        self.command(line)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    }
+
+    /// Starts a command that goes on; it is killed when dropped.
+    pub fn start(&self, line: &str) -> anyhow::Result<Running> {
+        let child = self.command(line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        Ok(Running(child.with_context(|| format!("cannot start `{line}` in {}", self.name))?))
+    }
+
+    /// Does something in here, on a thread of its own.
+    pub fn inside<T: Send + 'static>(
+        &self,
+        what: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+    ) -> anyhow::Result<T> {
+        let file = File::open(format!("/run/netns/{}", self.name))?;
+        let thread = thread::spawn(move || {
+            setns(file, CloneFlags::CLONE_NEWNET)?;
+            what()
+        });
+        thread.join().map_err(|_panic| anyhow::anyhow!("a thread in {} panicked", self.name))?
+    }
+
+    /// Writes a sysctl below /proc/sys/net.
+    pub fn sysctl(&self, settings: &'static [(&'static str, &'static str)]) -> anyhow::Result<()> {
+        self.inside(move || {
+            for (name, value) in settings {
+                fs::write(Path::new("/proc/sys/net").join(name), value)
+                    .with_context(|| (*name).to_owned())?;
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Drop for Netns {
+    fn drop(&mut self) {
+        remove(&self.name);
+    }
+}
+
+/// A process in a namespace, killed when dropped.
+pub struct Running(Child);
+
+impl From<Child> for Running {
+    fn from(child: Child) -> Self {
+        Self(child)
+    }
+}
+
+impl Running {
+    /// Whether it ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.0.try_wait(), Ok(None))
+    }
+
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Asks it to end, and waits for what it printed.
+    pub fn interrupt(mut self, signal: Signal) -> anyhow::Result<Output> {
+        use std::io::Read as _;
+        kill(Pid::from_raw(self.0.id().cast_signed()), signal)?;
+        let status = self.0.wait()?;
+        let mut output = Output { status, stdout: Vec::new(), stderr: Vec::new() };
+        self.0.stdout.take().map(|mut pipe| pipe.read_to_end(&mut output.stdout)).transpose()?;
+        self.0.stderr.take().map(|mut pipe| pipe.read_to_end(&mut output.stderr)).transpose()?;
+        Ok(output)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Runs a command to its end; what it printed, or an error with it.
+pub fn output(command: &mut Command) -> anyhow::Result<String> {
+    let output = command.output().with_context(|| format!("cannot start {command:?}"))?;
+    if !output.status.success() {
+        let said = [output.stdout, output.stderr].concat();
+        bail!("{command:?} ended with {}: {}", output.status, String::from_utf8_lossy(&said).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Removes a namespace with the processes in it.
+fn remove(name: &str) {
+    if let Ok(pids) = output(Command::new("ip").args(["netns", "pids", name])) {
+        for pid in pids.lines().filter_map(|pid| pid.trim().parse().ok()) {
+            drop(kill(Pid::from_raw(pid), Signal::SIGKILL));
+        }
+    }
+    drop(output(Command::new("ip").args(["netns", "del", name])));
+}
+
+/// Removes everything of a run: namespaces of its own and of its gateway, pins, files.
+pub fn remove_run(run: &str) {
+    for entry in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with(&format!("{run}-")) || name.starts_with(&format!("{run}.")) {
+            remove(&name);
+        }
+    }
+    drop(fs::remove_dir_all(Path::new("/sys/fs/bpf/border-gw").join(run)));
+    drop(fs::remove_dir_all(Path::new("/run/border-gw").join(run)));
+    drop(fs::remove_file(Path::new("/run/border-gw").join(format!("{run}.lock"))));
+}
+
+/// Removes what runs left behind whose process is gone.
+pub fn sweep() {
+    let places = ["/run/netns", "/sys/fs/bpf/border-gw", "/run/border-gw"];
+    let names = places.iter().flat_map(|place| fs::read_dir(place).into_iter().flatten().flatten());
+    let runs: std::collections::BTreeSet<String> =
+        names.filter_map(|entry| run_of(&entry.file_name().to_string_lossy())).collect();
+    for run in runs {
+        let pid = run.trim_start_matches(PREFIX).split('x').next().and_then(|pid| pid.parse::<u32>().ok());
+        if pid.is_some_and(|pid| pid != std::process::id() && !is_ours(pid)) {
+            remove_run(&run);
+        }
+    }
+}
+
+/// Whether a process is one of the testbed: numbers are used again.
+fn is_ours(pid: u32) -> bool {
+    let Ok(exe) = fs::read_link(format!("/proc/{pid}/exe")) else { return false };
+    let name = exe.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let tests = ["xtask", "testbed", "end_to_end", "forwarding", "abuse", "failures", "operation"];
+    tests.iter().any(|test| name.starts_with(test)) || exe.to_string_lossy().contains("/target/")
+}
+
+/// The run that a namespace, directory or file belongs to.
+fn run_of(name: &str) -> Option<String> {
+    let run: &str = name.split(['-', '.']).next()?;
+    let numbers = run.strip_prefix(PREFIX)?.split_once('x')?;
+    (numbers.0.parse::<u32>().is_ok() && numbers.1.parse::<u32>().is_ok()).then(|| run.to_owned())
+}
