@@ -170,6 +170,7 @@ pub struct Tag {
 
 impl Tag {
     /// Bytes that it adds to a frame.
+    #[expect(clippy::len_without_is_empty, reason = "a tag is never empty")]
     pub const fn len(self) -> u16 {
         if self.inner.is_some() { 8 } else { 4 }
     }

@@ -159,7 +159,7 @@ impl Document {
         }
         let Some(record) = Record::new(report, node, "the configuration", &[], &KEYS) else { return };
         self.includes.extend(
-            record.list(report, "include", |report, node| scalar(report, node, "a pattern", values::text)),
+            record.list(report, "include", |report, node| scalar(report, node, "a pattern", values::path)),
         );
         if let Some(node) = record.get("gateway") {
             self.gateways.push(At { value: gateway(report, node), at: node.at });
@@ -331,7 +331,7 @@ fn vpc_attachment(report: &mut Report, node: &Node) -> Option<VpcAttachment> {
         vteps: record.filled_list(report, "vteps", vtep),
         mtu: mtu(report, &record),
         hosts: record.list(report, "hosts", host),
-        hosts_file: record.scalar(report, "hosts_file", values::text),
+        hosts_file: record.scalar(report, "hosts_file", values::path),
     })
 }
 

@@ -26,8 +26,11 @@ fn wrong<T>(message: impl Into<String>, help: impl Into<String>) -> Read<T> {
     Err(Wrong { message: message.into(), help: help.into() })
 }
 
-/// Any text, which a later step judges.
-pub(super) fn text(text: &str) -> Read<String> {
+/// Path or pattern of a file.
+pub(super) fn path(text: &str) -> Read<String> {
+    if text.is_empty() || text.contains('\0') {
+        return wrong(format!("`{text}` is not a path"), "write a path, relative to this file or absolute");
+    }
     Ok(text.to_owned())
 }
 
@@ -307,6 +310,7 @@ mod tests {
             (refused(interface("a-very-long-name0")), "is not the name of a network interface"),
             (refused(interface("ens 1")), "is not the name of a network interface"),
             (refused(interface("..")), "is not the name of a network interface"),
+            (refused(path("")), "`` is not a path"),
             (refused(asn("0")), "write a number from 1 to 4294967294"),
             (refused(asn("23456")), "reserved"),
             (refused(asn("65000.1")), "is not an autonomous system number"),

@@ -53,6 +53,12 @@ fn link_addresses_are_two_hosts_of_one_subnet() {
             "peer: 'fd00:10::0'",
             "19:45 fd00:10:: is the subnet-router anycast address (RFC 4291) of its subnet; the hosts of fd00:10::/126 are fd00:10::1 to fd00:10::3",
         ),
+    ]);
+}
+
+#[test]
+fn links_do_not_overlap_and_peers_are_hosts() {
+    run(&[
         Row(
             "the peer of another family",
             "peer: 169.254.10.1",
@@ -99,7 +105,7 @@ fn link_addresses_are_two_hosts_of_one_subnet() {
 }
 
 #[test]
-fn prefixes_stay_out_of_each_other() {
+fn cidrs_stay_out_of_each_other() {
     run(&[
         Row(
             "host bits",
@@ -143,6 +149,12 @@ fn prefixes_stay_out_of_each_other() {
             "cidrs: []",
             "41:16 `cidrs` is empty; it needs at least one entry",
         ),
+    ]);
+}
+
+#[test]
+fn routes_stay_out_of_vpcs_and_links() {
+    run(&[
         Row(
             "a route that is a CIDR",
             "prefix: 172.16.0.0/16",
@@ -314,7 +326,7 @@ fn hosts_are_more_specific_than_cidrs() {
 }
 
 #[test]
-fn rates_bursts_and_mtus_make_sense() {
+fn rates_make_sense() {
     run(&[
         Row(
             "a bare number",
@@ -346,6 +358,12 @@ fn rates_bursts_and_mtus_make_sense() {
             "bandwidth: {to_vps: 500Mbps}",
             "15:21 unknown key `to_vps` in `bandwidth`; did you mean `to_vpc`?",
         ),
+    ]);
+}
+
+#[test]
+fn bursts_hold_a_packet() {
+    run(&[
         Row(
             "a burst without a packet",
             "burst: 2MB",
@@ -371,6 +389,12 @@ fn rates_bursts_and_mtus_make_sense() {
             "bandwidth: {to_vpc: 1Mbps}\n        burst: {to_customer: 2MB}",
             "16:30 a burst without a bandwidth limits nothing; add `bandwidth`, or remove `burst`",
         ),
+    ]);
+}
+
+#[test]
+fn mtus_fit_what_they_carry() {
+    run(&[
         Row(
             "an MTU too small for IPv6",
             "mtu: 1500\n        bandwidth",

@@ -159,7 +159,7 @@ fn keys_are_known_and_each_is_there_once() {
 }
 
 #[test]
-fn ports_and_tags_have_one_owner() {
+fn ports_have_one_owner() {
     run(&[
         Row(
             "a dedicated interface is shared",
@@ -191,6 +191,12 @@ fn ports_and_tags_have_one_owner() {
             "[]",
             "2:22 `interfaces` is empty; it needs at least one entry",
         ),
+    ]);
+}
+
+#[test]
+fn tags_have_one_owner() {
+    run(&[
         Row(
             "a pair of tags twice on a port",
             "vlan: {outer: 200, tpid: 0x88a8}",
