@@ -272,8 +272,10 @@ pub struct Owner(pub u32);
 pub const OWNER_VIF: u32 = 1;
 /// [`Owner::kind`]: a VPC attachment.
 pub const OWNER_ATTACHMENT: u32 = 2;
-/// [`Owner::kind`]: an address of the gateway itself, on a VIF or as a VPC's router.
-pub const OWNER_LOCAL: u32 = 3;
+/// [`Owner::kind`]: the gateway's own address on a VIF.
+pub const OWNER_LOCAL_VIF: u32 = 3;
+/// [`Owner::kind`]: the router address of a VPC attachment.
+pub const OWNER_LOCAL_ROUTER: u32 = 4;
 
 impl Owner {
     /// An owner of a kind.
@@ -285,6 +287,12 @@ impl Owner {
     #[inline(always)]
     pub const fn kind(self) -> u32 {
         self.0 >> 16
+    }
+
+    /// True for the gateway's own addresses.
+    #[inline(always)]
+    pub const fn is_local(self) -> bool {
+        self.kind() >= OWNER_LOCAL_VIF
     }
 
     /// Index of the record.

@@ -50,7 +50,7 @@ reasons! {
     WrongMac = "wrong_mac", "The destination MAC address is not ours.";
     ArpMalformed = "arp_malformed", "An ARP packet that is not Ethernet and IPv4, or not a request or reply.";
     ArpStranger = "arp_stranger", "An ARP packet whose sender is not a declared peer, or not in the attachment.";
-    ArpNotForUs = "arp_not_for_us", "An ARP packet in a VPC that asks for no router address.";
+    NeighborNotForUs = "neighbor_not_for_us", "ARP or a neighbour solicitation that asks for no address of ours.";
     EtherType = "ether_type", "Neither ARP, IPv4 nor IPv6.";
     IpVersion = "ip_version", "The version in the IP header is not that of the EtherType.";
     IpHeaderLength = "ip_header_length", "An IPv4 header length below 20 bytes or beyond the packet.";

@@ -1,5 +1,16 @@
-//! The XDP programs.
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+//! The XDP programs `line`, `fabric` and `host`.
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(core_intrinsics))]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(internal_features, reason = "the target's atomics exist as intrinsics only")
+)]
+
+#[cfg(target_arch = "bpf")]
+#[path = "main/maps.rs"]
+mod maps;
+#[cfg(target_arch = "bpf")]
+#[path = "main/xdp.rs"]
+mod xdp;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}
@@ -7,5 +18,6 @@ fn main() {}
 #[cfg(target_arch = "bpf")]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    // Never reached: the verifier refuses a program that could loop for ever.
     loop {}
 }

@@ -2,5 +2,10 @@
 //!
 //! Imports go one way: `intent, kernel -> compile -> tables -> reconcile -> dataplane`.
 
+pub mod compile;
+pub mod dataplane;
 pub mod intent;
 pub mod kernel;
+pub mod reconcile;
+pub mod state;
+pub mod tables;

@@ -1,3 +1,37 @@
-//! The `border-gw` command.
+//! The `border-gw` command: arguments to actions, errors to exit codes.
 
-fn main() {}
+mod daemon;
+
+use std::process::ExitCode;
+
+use border_gw::cli::{self, Cli, Command};
+use border_gw::intent;
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
+        .format_target(false)
+        .init();
+    match dispatch(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("border-gw: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main(worker_threads = 2)]
+async fn dispatch(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Run { config } => daemon::run(&config).await,
+        Command::Purge { config } => daemon::purge(&config).await,
+        Command::Check { config } => {
+            let intent = intent::load(&config)?;
+            cli::print_check(&intent);
+            Ok(())
+        }
+        Command::Show(show) => Ok(cli::show::show(show).await?),
+    }
+}

@@ -1,0 +1,312 @@
+//! Program `fabric`: from VPC hosts to customers' lines, to other VPCs, or to the gateway itself.
+
+use border_gw_common::abi::{
+    Address, Attachment, Entry, OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER, Owner, Port, Settings, V4, V6, VtepKey,
+    attachment_policer, attachment_scope, entry_scope,
+};
+use border_gw_common::verdict::{DropReason, Verdict};
+
+use crate::Outcome;
+use crate::answer;
+use crate::checksum;
+use crate::forward::{Origin, forward};
+use crate::headers::{
+    self, ETHERNET, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ip, PROTOCOL_UDP, be16, mac,
+};
+use crate::packet::Packet;
+use crate::rewrite;
+use crate::screen::{NEIGHBOR_SOLICITATION, Reach, Screened, screen};
+use crate::tables::Tables;
+
+/// What becomes of a frame that came in on a fabric port.
+#[inline(always)]
+pub fn fabric<P: Packet, T: Tables>(packet: &mut P, tables: &T, ifindex: u32) -> Outcome {
+    let mut scope = entry_scope(Entry::Fabric);
+    let verdict = from_fabric(packet, tables, ifindex, &mut scope).unwrap_or_else(Verdict::Drop);
+    Outcome { scope, verdict }
+}
+
+/// A VXLAN packet to our VTEP.
+#[derive(Clone, Copy)]
+struct Outer {
+    version: u32,
+    source: Address,
+    /// Where the VXLAN header starts.
+    vxlan: usize,
+    /// Where the outer IP packet ends.
+    end: usize,
+}
+
+/// A frame's attachment.
+#[derive(Clone, Copy)]
+struct Ingress<'a> {
+    index: u32,
+    attachment: &'a Attachment,
+    outer: Outer,
+    /// Where the inner frame starts.
+    inner: usize,
+}
+
+#[inline(always)]
+fn from_fabric<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    ifindex: u32,
+    scope: &mut u32,
+) -> Result<Verdict, DropReason> {
+    let (Some(port), Some(settings)) = (tables.port(ifindex), tables.settings()) else {
+        return Ok(Verdict::Pass);
+    };
+    let Some(outer) = outer(packet, port, settings)? else { return Ok(Verdict::Pass) };
+    // RFC 7348, section 5: the flag I must be set; what is reserved is ignored.
+    let vxlan = packet.window::<8>(outer.vxlan).ok_or(DropReason::VxlanMalformed)?;
+    if outer.vxlan + 8 > outer.end || vxlan[0] & 0x08 == 0 {
+        return Err(DropReason::VxlanMalformed);
+    }
+    let vni = u32::from_be_bytes([0, vxlan[4], vxlan[5], vxlan[6]]);
+    let index = tables.attachment_by_vni(vni).ok_or(DropReason::UnknownVni)?;
+    let attachment = tables.attachment(index).ok_or(DropReason::UnknownVni)?;
+    *scope = attachment_scope(index);
+    if !tables.is_vtep(&VtepKey { attachment: index, version: outer.version, address: outer.source }) {
+        return Err(DropReason::UnknownVtep);
+    }
+    from_vpc(packet, tables, settings, Ingress { index, attachment, outer, inner: outer.vxlan + 8 })
+}
+
+/// Reads the outer headers; none when the frame is not ours.
+#[inline(always)]
+fn outer<P: Packet>(packet: &mut P, port: &Port, settings: &Settings) -> Result<Option<Outer>, DropReason> {
+    let Some(ethernet) = packet.window::<ETHERNET>(0) else { return Ok(None) };
+    if mac(ethernet, 0) != port.mac {
+        return Ok(None);
+    }
+    match (be16(ethernet, 12), settings.vtep_version) {
+        (ETHERTYPE_IPV4, V4) => outer_v4(packet, settings),
+        (ETHERTYPE_IPV6, V6) => outer_v6(packet, settings),
+        _ => Ok(None),
+    }
+}
+
+#[inline(always)]
+fn outer_v4<P: Packet>(packet: &mut P, settings: &Settings) -> Result<Option<Outer>, DropReason> {
+    let frame_len = packet.len();
+    let Some(bytes) = packet.window::<28>(ETHERNET) else { return Ok(None) };
+    let ours = bytes[0] == 0x45
+        && bytes[9] == PROTOCOL_UDP
+        && be16(bytes, 6) & 0x3fff == 0
+        && bytes[16..20] == settings.vtep[..4]
+        && be16(bytes, 22) == settings.vxlan_port.get();
+    if !ours {
+        return Ok(None);
+    }
+    let end = ETHERNET + usize::from(be16(bytes, 2));
+    let header = bytes.first_chunk::<20>().ok_or(DropReason::VxlanMalformed)?;
+    if end > frame_len || checksum::fold(checksum::sum(header)) != 0xffff {
+        return Err(DropReason::VxlanMalformed);
+    }
+    let mut source = [0; 16];
+    source[..4].copy_from_slice(&bytes[12..16]);
+    Ok(Some(Outer { version: V4, source, vxlan: ETHERNET + 28, end }))
+}
+
+#[inline(always)]
+fn outer_v6<P: Packet>(packet: &mut P, settings: &Settings) -> Result<Option<Outer>, DropReason> {
+    let frame_len = packet.len();
+    let Some(bytes) = packet.window::<48>(ETHERNET) else { return Ok(None) };
+    let ours = bytes[0] >> 4 == 6
+        && bytes[6] == PROTOCOL_UDP
+        && bytes[24..40] == settings.vtep
+        && be16(bytes, 42) == settings.vxlan_port.get();
+    if !ours {
+        return Ok(None);
+    }
+    let end = ETHERNET + 40 + usize::from(be16(bytes, 4));
+    if end > frame_len {
+        return Err(DropReason::VxlanMalformed);
+    }
+    let mut source = [0; 16];
+    source.copy_from_slice(&bytes[8..24]);
+    Ok(Some(Outer { version: V6, source, vxlan: ETHERNET + 48, end }))
+}
+
+/// The inner frame.
+#[inline(always)]
+fn from_vpc<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    settings: &Settings,
+    ingress: Ingress<'_>,
+) -> Result<Verdict, DropReason> {
+    let ethernet = packet.window::<ETHERNET>(ingress.inner).ok_or(DropReason::Truncated)?;
+    let destination = mac(ethernet, 0);
+    let ether_type = be16(ethernet, 12);
+    if destination != ingress.attachment.router_mac && !destination.is_multicast() {
+        return Err(DropReason::WrongMac);
+    }
+    let payload = ingress.inner + ETHERNET;
+    if ether_type == ETHERTYPE_ARP {
+        return from_arp(packet, tables, settings, ingress, payload);
+    }
+    let ip = headers::ip(packet, ether_type, payload, ingress.outer.end)?;
+    let screened = screen(packet, &ip, destination.is_multicast())?;
+    if screened.icmpv6 == NEIGHBOR_SOLICITATION {
+        return from_solicitation(packet, tables, settings, ingress, &ip, screened);
+    }
+    from_ip(packet, tables, ingress, &ip, screened)
+}
+
+/// Whether an address belongs to the attachment, by longest match: a nested CIDR is another's.
+#[inline(always)]
+fn is_inside<T: Tables>(tables: &T, ingress: Ingress<'_>, version: u32, address: &Address) -> bool {
+    let owner = tables.route(ingress.attachment.domain, version, address).map(|route| route.owner);
+    owner == Some(Owner::new(OWNER_ATTACHMENT, ingress.index))
+}
+
+/// Whether an address is one of the attachment's router.
+#[inline(always)]
+fn is_router<T: Tables>(tables: &T, ingress: Ingress<'_>, version: u32, address: &Address) -> bool {
+    let owner = tables.route(ingress.attachment.domain, version, address).map(|route| route.owner);
+    owner == Some(Owner::new(OWNER_LOCAL_ROUTER, ingress.index))
+}
+
+#[inline(always)]
+fn from_arp<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    settings: &Settings,
+    ingress: Ingress<'_>,
+    at: usize,
+) -> Result<Verdict, DropReason> {
+    let arp = answer::arp(packet, at)?;
+    let mut address: Address = [0; 16];
+    address[..4].copy_from_slice(&arp.sender);
+    if !is_inside(tables, ingress, V4, &address) {
+        return Err(DropReason::ArpStranger);
+    }
+    address[..4].copy_from_slice(&arp.target);
+    if !arp.request || !is_router(tables, ingress, V4, &address) {
+        return Err(DropReason::NeighborNotForUs);
+    }
+    answer::arp_reply(packet, ingress.inner, at, ingress.attachment.router_mac)?;
+    return_to_vtep(packet, settings, ingress.outer, 0)
+}
+
+#[inline(always)]
+fn from_solicitation<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    settings: &Settings,
+    ingress: Ingress<'_>,
+    ip: &Ip,
+    screened: Screened,
+) -> Result<Verdict, DropReason> {
+    let target = answer::solicited(packet, ip)?;
+    if screened.source == Reach::Global && !is_inside(tables, ingress, V6, &ip.source) {
+        return Err(DropReason::SourceInvalid);
+    }
+    if !is_router(tables, ingress, V6, &target) {
+        return Err(DropReason::NeighborNotForUs);
+    }
+    // Whatever stands behind the outer packet goes first: the answer's length is then that of the packet.
+    if packet.len() != ingress.outer.end && !packet.resize(ingress.outer.end) {
+        return Err(DropReason::Headroom);
+    }
+    let grown = answer::advertise(packet, ingress.inner, ip, &target, ingress.attachment.router_mac)?;
+    return_to_vtep(packet, settings, ingress.outer, grown)
+}
+
+/// Sends an answer back to the VTEP that asked, in the tunnel header that it came with; it is `grown` bytes longer.
+#[inline(always)]
+fn return_to_vtep<P: Packet>(
+    packet: &mut P,
+    settings: &Settings,
+    outer: Outer,
+    grown: i32,
+) -> Result<Verdict, DropReason> {
+    let asker = *packet.window::<12>(0).ok_or(DropReason::Truncated)?;
+    answer::address_frame(packet, 0, mac(&asker, 6), mac(&asker, 0))?;
+    if outer.version == V4 {
+        let bytes = packet.window::<28>(ETHERNET).ok_or(DropReason::Truncated)?;
+        add_len(bytes, 2, grown);
+        bytes[8] = OUTER_TTL;
+        bytes[12..16].copy_from_slice(&settings.vtep[..4]);
+        bytes[16..20].copy_from_slice(&outer.source[..4]);
+        rewrite::write_ipv4_checksum(bytes)?;
+        add_len(bytes, 24, grown);
+        // No checksum, as on everything that we send (RFC 7348, section 5; RFC 6935).
+        bytes[26..28].copy_from_slice(&[0, 0]);
+    } else {
+        let bytes = packet.window::<48>(ETHERNET).ok_or(DropReason::Truncated)?;
+        add_len(bytes, 4, grown);
+        bytes[7] = OUTER_TTL;
+        bytes[8..24].copy_from_slice(&settings.vtep);
+        bytes[24..40].copy_from_slice(&outer.source);
+        add_len(bytes, 44, grown);
+        bytes[46..48].copy_from_slice(&[0, 0]);
+    }
+    Ok(Verdict::Answer)
+}
+
+/// TTL or hop limit of tunnel packets.
+pub const OUTER_TTL: u8 = 64;
+
+#[inline(always)]
+fn add_len<const N: usize>(bytes: &mut [u8; N], at: usize, grown: i32) {
+    let len = (i32::from(be16(bytes, at)) + grown) as u16;
+    bytes[at..at + 2].copy_from_slice(&len.to_be_bytes());
+}
+
+#[inline(always)]
+fn from_ip<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    ingress: Ingress<'_>,
+    ip: &Ip,
+    screened: Screened,
+) -> Result<Verdict, DropReason> {
+    match screened.destination {
+        Reach::LinkGroup => return Err(DropReason::Multicast),
+        Reach::LinkLocal => return Err(DropReason::MartianDestination),
+        _ => {}
+    }
+    if screened.source != Reach::Global {
+        return Err(DropReason::LinkLocalSource);
+    }
+    let domain = ingress.attachment.domain;
+    let owner = Owner::new(OWNER_ATTACHMENT, ingress.index);
+    if !is_inside(tables, ingress, ip.version, &ip.source) {
+        return Err(DropReason::SourceInvalid);
+    }
+    let route = tables.route(domain, ip.version, &ip.destination);
+    if route.is_some_and(|route| route.owner.is_local()) {
+        return punt(packet, tables, ingress);
+    }
+    if ip.ttl <= 1 {
+        return Err(DropReason::TtlExpired);
+    }
+    let route = route.ok_or(DropReason::NoRoute)?;
+    if route.owner == owner {
+        return Err(DropReason::Hairpin);
+    }
+    let origin = Origin { domain, owner, connection: 0, hash_mode: ingress.attachment.hash_mode };
+    forward(packet, tables, ip, &origin, route)
+}
+
+/// Hands the inner frame to the kernel in the border gateway's namespace.
+#[inline(always)]
+fn punt<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    ingress: Ingress<'_>,
+) -> Result<Verdict, DropReason> {
+    if !tables.charge(attachment_policer(ingress.index), 1, tables.now()) {
+        return Err(DropReason::PuntLimit);
+    }
+    if packet.len() > ingress.outer.end && !packet.resize(ingress.outer.end) {
+        return Err(DropReason::Headroom);
+    }
+    if !packet.move_front(-(ingress.inner as i32)) {
+        return Err(DropReason::Headroom);
+    }
+    Ok(Verdict::Punt(ingress.attachment.veth_ifindex))
+}

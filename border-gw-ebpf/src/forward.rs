@@ -1,0 +1,115 @@
+//! From a route to the frame that leaves: member, MTU, caps, rewrite.
+
+use border_gw_common::abi::{
+    INTO, NextHop, OUT_OF, OWNER_ATTACHMENT, OWNER_VIF, Owner, Route, TO_CUSTOMER, TO_VPC, VifPolicer,
+    connection_policer, port_policer, vif_policer,
+};
+use border_gw_common::verdict::{DropReason, Verdict};
+
+use crate::flow;
+use crate::headers::Ip;
+use crate::packet::Packet;
+use crate::rewrite;
+use crate::tables::Tables;
+
+/// Where a packet comes from, as far as forwarding depends on it.
+#[derive(Clone, Copy)]
+pub struct Origin {
+    /// Slot of the border gateway.
+    pub domain: u32,
+    /// The VIF or attachment.
+    pub owner: Owner,
+    /// Index of the VIF's connection.
+    pub connection: u32,
+    /// How flows are told apart.
+    pub hash_mode: u32,
+}
+
+/// Sends a packet along its route: steps 8 to 11 of the design.
+#[inline(always)]
+pub fn forward<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    ip: &Ip,
+    origin: &Origin,
+    route: Route,
+) -> Result<Verdict, DropReason> {
+    let hash = flow::hash(packet, ip, origin.hash_mode);
+    let next_hop = member(tables, origin.domain, route.group, hash)?;
+    if ip.len > usize::from(next_hop.mtu) {
+        return Err(DropReason::TooBig);
+    }
+    let charged = charge(tables, origin, next_hop, ip.len as u32);
+    count(tables, origin.owner, next_hop.owner, ip.len as u32, charged.is_err());
+    charged?;
+    rewrite::decrement_ttl(packet, ip)?;
+    rewrite::replace_header(packet, ip, next_hop, hash)?;
+    Ok(Verdict::Forward(next_hop.egress_ifindex))
+}
+
+/// The member of a group that the hash picks, if it is alive and belongs to the border gateway.
+#[inline(always)]
+pub fn member<T: Tables>(tables: &T, domain: u32, group: u32, hash: u32) -> Result<&NextHop, DropReason> {
+    let index = tables.bucket(group, hash).unwrap_or(0);
+    if index == 0 {
+        return Err(DropReason::NextHopDead);
+    }
+    let next_hop = tables.next_hop(index).ok_or(DropReason::NextHopDead)?;
+    if next_hop.encapsulation == 0 {
+        return Err(DropReason::NextHopDead);
+    }
+    // Whatever state the tables are in, a packet never leaves its border gateway.
+    if next_hop.domain != domain {
+        return Err(DropReason::NextHopForeign);
+    }
+    Ok(next_hop)
+}
+
+/// No policer in this place.
+const NONE: u32 = u32::MAX;
+
+/// Charges every cap on the way, or none of them.
+#[inline(always)]
+fn charge<T: Tables>(tables: &T, origin: &Origin, next_hop: &NextHop, bytes: u32) -> Result<(), DropReason> {
+    let from_vif = origin.owner.kind() == OWNER_VIF;
+    let to_vif = next_hop.owner.kind() == OWNER_VIF;
+    let from = origin.owner.index();
+    let to = next_hop.owner.index();
+    let caps = [
+        (if from_vif { vif_policer(from, VifPolicer::ToVpc) } else { NONE }, DropReason::VifCap),
+        (
+            if from_vif { connection_policer(origin.connection, TO_VPC) } else { NONE },
+            DropReason::ConnectionCap,
+        ),
+        (if to_vif { vif_policer(to, VifPolicer::ToCustomer) } else { NONE }, DropReason::VifCap),
+        (
+            if to_vif { connection_policer(next_hop.connection, TO_CUSTOMER) } else { NONE },
+            DropReason::ConnectionCap,
+        ),
+        (port_policer(next_hop.port), DropReason::PortCap),
+    ];
+    let now = tables.now();
+    let mut taken = 0;
+    let mut refused = None;
+    for (policer, reason) in caps {
+        if policer != NONE && !tables.charge(policer, bytes, now) {
+            refused = Some(reason);
+            break;
+        }
+        taken += 1;
+    }
+    let Some(reason) = refused else { return Ok(()) };
+    for (place, (policer, _)) in caps.into_iter().enumerate() {
+        if place < taken && policer != NONE {
+            tables.refund(policer, bytes);
+        }
+    }
+    Err(reason)
+}
+
+/// Counts the packet for where it comes from and where it goes.
+#[inline(always)]
+fn count<T: Tables>(tables: &T, from: Owner, to: Owner, bytes: u32, policed: bool) {
+    tables.count(from, if from.kind() == OWNER_ATTACHMENT { OUT_OF } else { TO_VPC }, bytes, policed);
+    tables.count(to, if to.kind() == OWNER_ATTACHMENT { INTO } else { TO_CUSTOMER }, bytes, policed);
+}

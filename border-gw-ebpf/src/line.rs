@@ -1,0 +1,237 @@
+//! Program `line`: from a customer's line into VPCs, or to the gateway itself.
+
+use border_gw_common::abi::{
+    Address, Entry, OWNER_LOCAL_VIF, OWNER_VIF, Owner, SOURCE_LINK, SOURCE_OWN, SOURCE_PEER, SourceClass, V4,
+    V6, VIF_ENABLED, VIF_TRANSIT, VIF_VALIDATE, Vif, VifKey, VifPolicer, entry_scope, vif_policer, vif_scope,
+};
+use border_gw_common::net::{Be16, MacAddr};
+use border_gw_common::verdict::{DropReason, Verdict};
+
+use crate::Outcome;
+use crate::answer;
+use crate::forward::{Origin, forward};
+use crate::headers::{self, ETHERTYPE_ARP, Frame, Ip, PROTOCOL_TCP, PROTOCOL_UDP};
+use crate::packet::Packet;
+use crate::rewrite;
+use crate::screen::{NEIGHBOR_ADVERTISEMENT, NEIGHBOR_SOLICITATION, Reach, Screened, screen};
+use crate::tables::Tables;
+
+/// What becomes of a frame that came in on a line port.
+#[inline(always)]
+pub fn line<P: Packet, T: Tables>(packet: &mut P, tables: &T, ifindex: u32) -> Outcome {
+    let mut scope = entry_scope(Entry::Line);
+    let verdict = from_line(packet, tables, ifindex, &mut scope).unwrap_or_else(Verdict::Drop);
+    Outcome { scope, verdict }
+}
+
+/// A frame's VIF.
+#[derive(Clone, Copy)]
+struct Ingress<'a> {
+    index: u32,
+    vif: &'a Vif,
+    /// Where the frame's payload starts.
+    payload: usize,
+}
+
+#[inline(always)]
+fn from_line<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    ifindex: u32,
+    scope: &mut u32,
+) -> Result<Verdict, DropReason> {
+    let frame = headers::frame(packet)?;
+    if frame.tpid == 0 {
+        return if is_link_control(&frame) { Ok(Verdict::Pass) } else { Err(DropReason::Untagged) };
+    }
+    let key =
+        VifKey { ifindex, tpid: Be16::new(frame.tpid), outer: frame.outer, inner: frame.inner, reserved: 0 };
+    let index = tables.vif_by_tag(&key).ok_or(DropReason::UnknownVlan)?;
+    let vif = tables.vif(index).ok_or(DropReason::UnknownVlan)?;
+    *scope = vif_scope(index);
+    if vif.flags & VIF_ENABLED == 0 {
+        return Err(DropReason::VifDown);
+    }
+    if frame.destination != vif.mac && !frame.destination.is_multicast() {
+        return Err(DropReason::WrongMac);
+    }
+    let ingress = Ingress { index, vif, payload: frame.payload };
+    if frame.ether_type == ETHERTYPE_ARP {
+        return from_arp(packet, tables, ingress);
+    }
+    let end = packet.len();
+    let ip = headers::ip(packet, frame.ether_type, frame.payload, end)?;
+    let screened = screen(packet, &ip, frame.destination.is_multicast())?;
+    if screened.icmpv6 == NEIGHBOR_SOLICITATION {
+        return from_solicitation(packet, tables, ingress, &ip, screened);
+    }
+    from_ip(packet, tables, ingress, &ip, screened)
+}
+
+/// LLDP, LACP, spanning tree and the like: groups that no bridge forwards (IEEE 802.1Q, table 8-1).
+#[inline(always)]
+fn is_link_control(frame: &Frame) -> bool {
+    matches!(frame.destination, MacAddr([0x01, 0x80, 0xc2, 0, 0, last]) if last < 0x10)
+}
+
+/// ARP reaches the kernel from declared peers alone: its neighbour table is shared by the whole machine.
+#[inline(always)]
+fn from_arp<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    ingress: Ingress<'_>,
+) -> Result<Verdict, DropReason> {
+    let arp = answer::arp(packet, ingress.payload)?;
+    let mut sender: Address = [0; 16];
+    sender[..4].copy_from_slice(&arp.sender);
+    if tables.source(ingress.index, V4, &sender) != Some(SOURCE_PEER) {
+        return Err(DropReason::ArpStranger);
+    }
+    punt(packet, tables, ingress, VifPolicer::PuntNeighbor)
+}
+
+/// A neighbour solicitation for one of our addresses is answered here, whoever asks; none reaches the kernel.
+#[inline(always)]
+fn from_solicitation<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    ingress: Ingress<'_>,
+    ip: &Ip,
+    screened: Screened,
+) -> Result<Verdict, DropReason> {
+    let target = answer::solicited(packet, ip)?;
+    if screened.source == Reach::Global {
+        match tables.source(ingress.index, V6, &ip.source) {
+            Some(SOURCE_PEER | SOURCE_LINK) => {}
+            _ => return Err(DropReason::SourceInvalid),
+        }
+    }
+    let mac = ingress.vif.mac;
+    if target != mac.link_local() && tables.source(ingress.index, V6, &target) != Some(SOURCE_OWN) {
+        return Err(DropReason::NeighborNotForUs);
+    }
+    if !tables.charge(vif_policer(ingress.index, VifPolicer::PuntNeighbor), 1, tables.now()) {
+        return Err(DropReason::PuntLimit);
+    }
+    answer::advertise(packet, 0, ip, &target, mac)?;
+    Ok(Verdict::Answer)
+}
+
+#[inline(always)]
+fn from_ip<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    ingress: Ingress<'_>,
+    ip: &Ip,
+    screened: Screened,
+) -> Result<Verdict, DropReason> {
+    let class = source_class(tables, ingress, ip, screened)?;
+    match screened.destination {
+        Reach::LinkGroup => return punt_ip(packet, tables, ingress, ip, screened, class, false),
+        Reach::LinkLocal if ip.destination == ingress.vif.mac.link_local() => {
+            return punt_ip(packet, tables, ingress, ip, screened, class, true);
+        }
+        Reach::LinkLocal => return Err(DropReason::MartianDestination),
+        _ => {}
+    }
+    let route = tables.route(ingress.vif.domain, ip.version, &ip.destination);
+    if let Some(local) = route.map(|route| route.owner).filter(|owner| owner.is_local()) {
+        let own = local == Owner::new(OWNER_LOCAL_VIF, ingress.index);
+        return punt_ip(packet, tables, ingress, ip, screened, class, own);
+    }
+    if screened.source != Reach::Global {
+        return Err(DropReason::LinkLocalSource);
+    }
+    if ip.ttl <= 1 {
+        return Err(DropReason::TtlExpired);
+    }
+    let route = route.ok_or(DropReason::NoRoute)?;
+    if route.owner.kind() == OWNER_VIF && ingress.vif.flags & VIF_TRANSIT == 0 {
+        return Err(DropReason::Transit);
+    }
+    let origin = Origin {
+        domain: ingress.vif.domain,
+        owner: Owner::new(OWNER_VIF, ingress.index),
+        connection: ingress.vif.connection,
+        hash_mode: ingress.vif.hash_mode,
+    };
+    forward(packet, tables, ip, &origin, route)
+}
+
+/// Source validation (RFC 3704, feasible path). A link-local source has no class: it goes nowhere but to us.
+#[inline(always)]
+fn source_class<T: Tables>(
+    tables: &T,
+    ingress: Ingress<'_>,
+    ip: &Ip,
+    screened: Screened,
+) -> Result<Option<SourceClass>, DropReason> {
+    if screened.source != Reach::Global {
+        return Ok(None);
+    }
+    match tables.source(ingress.index, ip.version, &ip.source) {
+        Some(SOURCE_OWN) => Err(DropReason::SourceInvalid),
+        None if ingress.vif.flags & VIF_VALIDATE != 0 => Err(DropReason::SourceInvalid),
+        class => Ok(class),
+    }
+}
+
+/// Hands an IP packet to the kernel. `own`: it is addressed to this VIF's own address.
+#[inline(always)]
+fn punt_ip<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    ingress: Ingress<'_>,
+    ip: &Ip,
+    screened: Screened,
+    class: Option<SourceClass>,
+    own: bool,
+) -> Result<Verdict, DropReason> {
+    let advertisement = screened.icmpv6 == NEIGHBOR_ADVERTISEMENT;
+    // What the kernel would answer makes it look for the asker, and each stranger would be an entry in a table that the
+    // whole machine shares. An advertisement only ever changes an entry that is there; nobody answers to a group.
+    let answered = !advertisement && screened.destination != Reach::LinkGroup;
+    if answered && screened.source == Reach::LinkLocal {
+        return Err(DropReason::LinkLocalSource);
+    }
+    if answered && class == Some(SOURCE_LINK) {
+        return Err(DropReason::StrangerOnLink);
+    }
+    let which = if advertisement {
+        VifPolicer::PuntNeighbor
+    } else if own && class == Some(SOURCE_PEER) && is_control(packet, ip) {
+        VifPolicer::PuntControl
+    } else {
+        VifPolicer::PuntRest
+    };
+    punt(packet, tables, ingress, which)
+}
+
+/// BGP (RFC 4271), and BFD over one hop and many (RFC 5881, RFC 5883).
+#[inline(always)]
+fn is_control<P: Packet>(packet: &mut P, ip: &Ip) -> bool {
+    const BGP: u16 = 179;
+    const BFD: u16 = 3784;
+    const BFD_MULTIHOP: u16 = 4784;
+    if ip.fragment {
+        return false;
+    }
+    let Some(ports) = packet.window::<4>(ip.transport) else { return false };
+    let (from, to) = (headers::be16(ports, 0), headers::be16(ports, 2));
+    ip.protocol == PROTOCOL_TCP && (from == BGP || to == BGP)
+        || ip.protocol == PROTOCOL_UDP && (to == BFD || to == BFD_MULTIHOP)
+}
+
+#[inline(always)]
+fn punt<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    ingress: Ingress<'_>,
+    which: VifPolicer,
+) -> Result<Verdict, DropReason> {
+    if !tables.charge(vif_policer(ingress.index, which), 1, tables.now()) {
+        return Err(DropReason::PuntLimit);
+    }
+    rewrite::untag(packet, ingress.payload)?;
+    Ok(Verdict::Punt(ingress.vif.veth_ifindex))
+}

@@ -1,0 +1,26 @@
+//! A frame, seen through bounded windows.
+
+/// Bytes of headers that the path looks at; what lies deeper is payload. The verifier needs the bound.
+pub const MAX_OFFSET: usize = 1023;
+
+/// A frame that can be read, written, moved at its front and cut at its end.
+pub trait Packet {
+    /// Bytes of the frame.
+    fn len(&self) -> usize;
+
+    /// True for a frame of no bytes.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The `N` bytes that start at `at`; none when the frame is shorter or `at` is over [`MAX_OFFSET`].
+    ///
+    /// `N` is at least 2: the verifier learns nothing from a comparison that one byte makes.
+    fn window<const N: usize>(&mut self, at: usize) -> Option<&mut [u8; N]>;
+
+    /// Adds `by` bytes of unknown content in front, or takes `-by` away. False: nothing was changed.
+    fn move_front(&mut self, by: i32) -> bool;
+
+    /// Makes the frame `len` bytes long, at its end. False: nothing was changed.
+    fn resize(&mut self, len: usize) -> bool;
+}

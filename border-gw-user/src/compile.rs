@@ -1,0 +1,286 @@
+//! From what is declared and what is seen to tables. Pure and deterministic: no clock, no socket, no file.
+
+mod headers;
+mod limits;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use border_gw_common::abi::{
+    Attachment, Connection, Domain, HostPort, OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER, OWNER_LOCAL_VIF,
+    OWNER_VIF, Owner, Port, SOURCE_LINK, SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, Settings, VIF_ENABLED,
+    VIF_TRANSIT, VIF_VALIDATE, Vif, VifKey, VtepKey,
+};
+use border_gw_common::net::Be16;
+use ipnet::IpNet;
+
+use crate::intent::{BorderGateway, Intent, VirtualInterface, VpcAttachment, Vtep};
+use crate::kernel::{Observed, PortState};
+use crate::tables::{Identity, Members, Slots, Tables, Target, address, identity, name};
+
+/// Compiles everything. What the kernel does not have yet (a port that is missing, a veth that is not made) is left out.
+pub fn compile(intent: &Intent, observed: &Observed, slots: &Slots) -> Tables {
+    let mut compiler =
+        Compiler { intent, observed, slots, ports: port_indexes(intent), tables: Tables::default() };
+    compiler.server();
+    for gateway in &intent.border_gateways {
+        compiler.border_gateway(gateway);
+    }
+    compiler.tables
+}
+
+/// Index of each port's policer, by interface name.
+fn port_indexes(intent: &Intent) -> BTreeMap<&str, u32> {
+    let lines = intent.connections.iter().map(|connection| connection.interface.as_str());
+    let all: std::collections::BTreeSet<_> =
+        lines.chain(intent.fabric.interfaces.iter().map(String::as_str)).collect();
+    all.into_iter().zip(0..).collect()
+}
+
+struct Compiler<'a> {
+    intent: &'a Intent,
+    observed: &'a Observed,
+    slots: &'a Slots,
+    ports: BTreeMap<&'a str, u32>,
+    tables: Tables,
+}
+
+/// One declared way of a route: its identity, and its next hop where it is alive.
+type Way = Identity;
+
+impl Compiler<'_> {
+    fn server(&mut self) {
+        let (vtep_version, vtep) = address(self.intent.fabric.vtep);
+        self.tables.settings = Settings {
+            vtep,
+            vtep_version,
+            vxlan_port: Be16::new(self.intent.fabric.vxlan_port),
+            reserved: 0,
+        };
+        for (interface, index) in &self.ports {
+            let Some(port) = self.observed.ports.get(*interface) else { continue };
+            self.tables.devices.insert(port.ifindex);
+            limits::port(&mut self.tables.policers, *index, port.speed);
+            if self.intent.fabric.interfaces.iter().any(|fabric| fabric == interface) {
+                self.tables.ports.insert(port.ifindex, Port { index: *index, mac: port.mac, reserved: 0 });
+            }
+        }
+        for connection in &self.intent.connections {
+            let slot = self.slots.connections[&connection.name];
+            self.tables.connections.insert(slot, Connection { name: name(&connection.name) });
+            limits::connection(&mut self.tables.policers, slot, &connection.caps);
+        }
+    }
+
+    fn border_gateway(&mut self, gateway: &BorderGateway) {
+        let domain = self.slots.domains[&gateway.name];
+        self.tables.domains.insert(domain, Domain { name: name(&gateway.name) });
+        for vif in &gateway.virtual_interfaces {
+            self.vif(gateway, domain, vif);
+        }
+        for vpc in &gateway.vpc_attachments {
+            self.attachment(gateway, domain, vpc);
+        }
+        for route in &gateway.routes {
+            self.static_route(gateway, domain, route.prefix, &route.via);
+        }
+        // After the customers' routes: a VPC beats a VIF, and our own addresses beat both.
+        for vpc in &gateway.vpc_attachments {
+            self.vpc_routes(gateway, domain, vpc);
+        }
+    }
+
+    fn vif(&mut self, gateway: &BorderGateway, domain: u32, vif: &VirtualInterface) {
+        let index = self.slots.vifs[&vif.name];
+        let owner = Owner::new(OWNER_VIF, index);
+        limits::vif(&mut self.tables.policers, index, &vif.caps);
+        for link in &vif.addresses {
+            let sources = self.tables.sources.entry(index).or_default();
+            sources.insert(link.local.trunc(), SOURCE_LINK);
+            sources.insert(IpNet::from(link.peer), SOURCE_PEER);
+            sources.insert(IpNet::from(link.local.addr()), SOURCE_OWN);
+            let own = Target { owner: Owner::new(OWNER_LOCAL_VIF, index), group: None };
+            self.route(domain, IpNet::from(link.local.addr()), own);
+            let way = self.way_to_peer(gateway, vif, link.peer);
+            let group = self.group(gateway, domain, vec![way]);
+            self.route(domain, IpNet::from(link.peer), Target { owner, group: Some(group) });
+        }
+        let Some((port, veth)) = self.line_port(vif).zip(self.observed.vif_veths.get(&vif.name).copied())
+        else {
+            return;
+        };
+        let (tags, tags_len) = headers::tags(vif.tag);
+        let record = Vif {
+            name: name(&vif.name),
+            domain,
+            flags: flag(vif.enabled, VIF_ENABLED)
+                | flag(vif.source_validation, VIF_VALIDATE)
+                | flag(gateway.transit, VIF_TRANSIT),
+            port_ifindex: port.ifindex,
+            veth_ifindex: veth,
+            connection: self.slots.connections[&vif.connection],
+            hash_mode: gateway.hash as u32,
+            tags,
+            tags_len,
+            mac: port.mac,
+        };
+        let key = VifKey {
+            ifindex: port.ifindex,
+            tpid: Be16::new(vif.tag.tpid),
+            outer: vif.tag.outer.get(),
+            inner: vif.tag.inner.map_or(0, |inner| inner.get()),
+            reserved: 0,
+        };
+        self.tables.vifs.insert(index, record);
+        self.tables.vif_by_tag.insert(key, index);
+        self.tables.host_ports.insert(veth, HostPort { owner });
+        self.tables.devices.insert(veth);
+    }
+
+    fn line_port(&self, vif: &VirtualInterface) -> Option<&PortState> {
+        let connection = self.intent.connection(&vif.connection)?;
+        self.observed.ports.get(&connection.interface)
+    }
+
+    /// The way to a peer; a next hop where the port is up, the VIF enabled and the neighbour known.
+    fn way_to_peer(&mut self, gateway: &BorderGateway, vif: &VirtualInterface, peer: IpAddr) -> Way {
+        let way = identity(["vif", &gateway.name, &vif.name, &peer.to_string()]);
+        let known = self.observed.neighbors.get(&(vif.name.clone(), peer));
+        let port = self.line_port(vif).filter(|port| port.up);
+        let (Some(mac), Some(port), true) = (known, port, vif.enabled) else { return way };
+        let Some(connection) = self.intent.connection(&vif.connection) else { return way };
+        let next_hop = headers::to_customer(
+            vif,
+            port,
+            *mac,
+            headers::Leads {
+                identity: way,
+                domain: self.slots.domains[&gateway.name],
+                owner: Owner::new(OWNER_VIF, self.slots.vifs[&vif.name]),
+                port: self.ports[connection.interface.as_str()],
+                connection: self.slots.connections[&vif.connection],
+            },
+        );
+        self.tables.next_hops.insert(way, next_hop);
+        way
+    }
+
+    fn attachment(&mut self, gateway: &BorderGateway, domain: u32, vpc: &VpcAttachment) {
+        let index = self.slots.attachments[&vpc.name];
+        limits::attachment(&mut self.tables.policers, index);
+        let places = vpc.hosts.iter().flat_map(|host| &host.vteps).chain(&vpc.vteps);
+        for vtep in places {
+            let (version, address) = address(vtep.address);
+            self.tables.vteps.insert(VtepKey { attachment: index, version, address });
+        }
+        let Some(veth) = self.observed.attachment_veths.get(&vpc.name).copied() else { return };
+        let record = Attachment {
+            name: name(&vpc.name),
+            domain,
+            veth_ifindex: veth,
+            vni: vpc.vni.get(),
+            hash_mode: gateway.hash as u32,
+            router_mac: vpc.router.mac,
+            reserved: 0,
+        };
+        self.tables.attachments.insert(index, record);
+        self.tables.attachment_by_vni.insert(vpc.vni.get(), index);
+        self.tables.host_ports.insert(veth, HostPort { owner: Owner::new(OWNER_ATTACHMENT, index) });
+        self.tables.devices.insert(veth);
+    }
+
+    fn vpc_routes(&mut self, gateway: &BorderGateway, domain: u32, vpc: &VpcAttachment) {
+        let index = self.slots.attachments[&vpc.name];
+        let owner = Owner::new(OWNER_ATTACHMENT, index);
+        // Many hosts live in few places: one group a set of VTEPs.
+        let mut groups: BTreeMap<Vec<IpAddr>, Identity> = BTreeMap::new();
+        let cidrs = vpc.cidrs.iter().map(|cidr| (*cidr, &vpc.vteps));
+        for (prefix, vteps) in cidrs.chain(vpc.hosts.iter().map(|host| (host.prefix, &host.vteps))) {
+            let place: Vec<_> = vteps.iter().map(|vtep| vtep.address).collect();
+            let group = match groups.get(&place) {
+                Some(group) => *group,
+                None => {
+                    let ways = vteps.iter().flat_map(|vtep| self.ways_to_vtep(gateway, vpc, vtep)).collect();
+                    *groups.entry(place).or_insert(self.group(gateway, domain, ways))
+                }
+            };
+            self.route(domain, prefix, Target { owner, group: Some(group) });
+        }
+        for router in &vpc.router.addresses {
+            let own = Target { owner: Owner::new(OWNER_LOCAL_ROUTER, index), group: None };
+            self.route(domain, IpNet::from(*router), own);
+        }
+    }
+
+    /// The ways to a VTEP, one an underlay path; one that is dead where the underlay has none.
+    fn ways_to_vtep(&mut self, gateway: &BorderGateway, vpc: &VpcAttachment, vtep: &Vtep) -> Vec<Way> {
+        let to = vtep.address.to_string();
+        let Some(paths) = self.observed.underlay.get(&vtep.address).filter(|paths| !paths.is_empty()) else {
+            return vec![identity(["vtep", &gateway.name, &vpc.name, &to])];
+        };
+        let mut ways = Vec::new();
+        for path in paths {
+            let via = path.next_hop.to_string();
+            let way = identity(["vtep", &gateway.name, &vpc.name, &to, &path.interface, &via]);
+            ways.push(way);
+            let port = self.observed.ports.get(&path.interface).filter(|port| port.up);
+            let (Some(port), Some(mac)) = (port, path.mac) else { continue };
+            let next_hop = headers::to_vtep(
+                self.intent,
+                vpc,
+                vtep,
+                port,
+                mac,
+                headers::Leads {
+                    identity: way,
+                    domain: self.slots.domains[&gateway.name],
+                    owner: Owner::new(OWNER_ATTACHMENT, self.slots.attachments[&vpc.name]),
+                    port: self.ports[path.interface.as_str()],
+                    connection: 0,
+                },
+            );
+            self.tables.next_hops.insert(way, next_hop);
+        }
+        ways
+    }
+
+    fn static_route(&mut self, gateway: &BorderGateway, domain: u32, prefix: IpNet, via: &[String]) {
+        let mut ways = Vec::new();
+        let mut first = None;
+        for vif in gateway.virtual_interfaces.iter().filter(|vif| via.contains(&vif.name)) {
+            let index = self.slots.vifs[&vif.name];
+            self.tables.sources.entry(index).or_default().entry(prefix).or_insert(SOURCE_ROUTED);
+            let peer = vif.addresses.iter().map(|link| link.peer).find(|peer| same_family(prefix, *peer));
+            let Some(peer) = peer else { continue };
+            ways.push(self.way_to_peer(gateway, vif, peer));
+            first = first.or(Some(index));
+        }
+        let Some(first) = first else { return };
+        let group = self.group(gateway, domain, ways);
+        self.route(domain, prefix, Target { owner: Owner::new(OWNER_VIF, first), group: Some(group) });
+    }
+
+    /// The group of these ways; the same ways make the same group, dead or alive.
+    fn group(&mut self, gateway: &BorderGateway, domain: u32, mut ways: Vec<Way>) -> Identity {
+        ways.sort_unstable();
+        ways.dedup();
+        let names: Vec<_> = ways.iter().map(|way| way.to_string()).collect();
+        let parts = ["group", &gateway.name].into_iter().chain(names.iter().map(String::as_str));
+        let id = identity(parts);
+        let live = ways.iter().copied().filter(|way| self.tables.next_hops.contains_key(way)).collect();
+        self.tables.groups.insert(id, Members { domain, live, declared: ways });
+        id
+    }
+
+    fn route(&mut self, domain: u32, prefix: IpNet, target: Target) {
+        self.tables.routes.entry(domain).or_default().insert(prefix, target);
+    }
+}
+
+fn flag(set: bool, bit: u32) -> u32 {
+    if set { bit } else { 0 }
+}
+
+fn same_family(prefix: IpNet, address: IpAddr) -> bool {
+    prefix.addr().is_ipv4() == address.is_ipv4()
+}

@@ -1,0 +1,70 @@
+//! Policers: what is declared, and what protects the gateway itself.
+
+use std::collections::BTreeMap;
+
+use border_gw_common::abi::{
+    Policer, TO_CUSTOMER, TO_VPC, VifPolicer, attachment_policer, connection_policer, port_policer,
+    vif_policer,
+};
+
+use crate::intent::{Cap, Caps};
+
+/// A limiter of packets handed to the kernel, for each VIF or attachment.
+struct PuntLimit {
+    /// Packets a second.
+    rate: u64,
+    /// Packets at once.
+    burst: u64,
+}
+
+/// BGP and BFD: a full table at once, and BFD at 10 ms in both directions, are well below it.
+const CONTROL: PuntLimit = PuntLimit { rate: 5_000, burst: 2_000 };
+/// ARP and neighbour advertisements: two peers that verify each other every second need four.
+const NEIGHBOR: PuntLimit = PuntLimit { rate: 100, burst: 100 };
+/// Ping to the gateway, and whatever else: enough for a person.
+const REST: PuntLimit = PuntLimit { rate: 1_000, burst: 500 };
+
+type Policers = BTreeMap<u32, Policer>;
+
+/// Time that a byte costs, and depth of the bucket, for a rate in bits a second and a burst in bytes.
+fn policer(rate: u64, burst: u64) -> Policer {
+    border_gw_common::policer::policer(rate, burst)
+}
+
+fn cap(policers: &mut Policers, index: u32, cap: Option<Cap>) {
+    if let Some(cap) = cap {
+        policers.insert(index, policer(cap.rate, cap.burst));
+    }
+}
+
+fn punt(policers: &mut Policers, index: u32, limit: &PuntLimit) {
+    policers.insert(index, policer(limit.rate * 8, limit.burst));
+}
+
+/// A VIF's caps and punt limiters.
+pub(super) fn vif(policers: &mut Policers, index: u32, caps: &Caps) {
+    cap(policers, vif_policer(index, VifPolicer::ToVpc), caps.to_vpc);
+    cap(policers, vif_policer(index, VifPolicer::ToCustomer), caps.to_customer);
+    punt(policers, vif_policer(index, VifPolicer::PuntControl), &CONTROL);
+    punt(policers, vif_policer(index, VifPolicer::PuntNeighbor), &NEIGHBOR);
+    punt(policers, vif_policer(index, VifPolicer::PuntRest), &REST);
+}
+
+/// An attachment's punt limiter.
+pub(super) fn attachment(policers: &mut Policers, index: u32) {
+    punt(policers, attachment_policer(index), &REST);
+}
+
+/// A connection's caps.
+pub(super) fn connection(policers: &mut Policers, index: u32, caps: &Caps) {
+    cap(policers, connection_policer(index, TO_VPC), caps.to_vpc);
+    cap(policers, connection_policer(index, TO_CUSTOMER), caps.to_customer);
+}
+
+/// A port's egress limit, 99 % of the link's speed with 2 ms of burst: its ring must not be full when `host` sends.
+pub(super) fn port(policers: &mut Policers, index: u32, speed: Option<u64>) {
+    if let Some(speed) = speed {
+        let rate = speed / 100 * 99;
+        policers.insert(port_policer(index), policer(rate, (rate / 8 / 500).max(65_536)));
+    }
+}

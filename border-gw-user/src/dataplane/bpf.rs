@@ -1,0 +1,56 @@
+//! The real dataplane: BPF maps and programs, pinned.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
+use border_gw_common::abi::Entry;
+
+use super::contents::Contents;
+use super::{Dataplane, Error, links, pins};
+use crate::intent::XdpMode;
+use crate::tables::{Installed, Op};
+
+/// The object that the build script made.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/border-gw"));
+
+/// Maps and programs of one gateway.
+pub struct Bpf {
+    object: Ebpf,
+    contents: Contents,
+    links: PathBuf,
+    mode: XdpMode,
+    attached: BTreeSet<(u32, Entry)>,
+}
+
+impl Bpf {
+    /// Loads the programs; maps that are pinned already are adopted with all that is in them.
+    pub fn open(gateway: &str, mode: XdpMode) -> Result<Self, Error> {
+        pins::prepare(gateway)?;
+        let mut loader = EbpfLoader::new();
+        loader.verifier_log_level(VerifierLogLevel::empty());
+        for map in super::contents::NAMES {
+            loader.map_pin_path(map, pins::map(gateway, map));
+        }
+        let mut object = loader.load(OBJECT)?;
+        links::load(&mut object)?;
+        #[cfg(feature = "log")]
+        super::log_lines(&mut object);
+        let contents = Contents::new(&mut object)?;
+        Ok(Self { object, contents, links: pins::links(gateway), mode, attached: BTreeSet::new() })
+    }
+}
+
+impl Dataplane for Bpf {
+    fn read(&self) -> Result<Installed, Error> {
+        self.contents.read()
+    }
+
+    fn apply(&mut self, op: &Op) -> Result<(), Error> {
+        self.contents.apply(op)
+    }
+
+    fn attach(&mut self, wanted: &[(u32, Entry)]) -> Result<(), Error> {
+        links::attach(&mut self.object, &self.links, self.mode, wanted, &mut self.attached)
+    }
+}

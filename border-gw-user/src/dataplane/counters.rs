@@ -1,0 +1,72 @@
+//! Counters, read from the pinned maps: sums over CPUs. Works without the daemon.
+
+use std::path::Path;
+
+use aya::Pod;
+use aya::maps::{Map, MapData, PerCpuArray};
+use border_gw_common::abi::{self, Entry, Owner, Tally, Traffic, map as names};
+
+use super::error::map;
+use super::{Error, pins};
+
+/// Handles of the counter maps of one gateway.
+pub struct Counters {
+    received: PerCpuArray<MapData, u64>,
+    tallies: PerCpuArray<MapData, Tally>,
+    traffic: PerCpuArray<MapData, Traffic>,
+}
+
+fn open<V: Pod>(gateway: &str, name: &'static str) -> Result<PerCpuArray<MapData, V>, Error> {
+    let path = pins::map(gateway, name);
+    let data = map("open", name, MapData::from_pin(Path::new(&path)))?;
+    let found = map("open", name, Map::from_map_data(data))?;
+    map("open", name, PerCpuArray::try_from(found))
+}
+
+impl Counters {
+    /// Opens the maps of a gateway.
+    pub fn open(gateway: &str) -> Result<Self, Error> {
+        Ok(Self {
+            received: open(gateway, names::RECEIVED)?,
+            tallies: open(gateway, names::TALLIES)?,
+            traffic: open(gateway, names::TRAFFIC)?,
+        })
+    }
+
+    /// Packets that a program received.
+    pub fn received(&self, entry: Entry) -> Result<u64, Error> {
+        let values = map("read", names::RECEIVED, self.received.get(&(entry as u32), 0))?;
+        Ok(values.iter().sum())
+    }
+
+    /// What became of the packets of a scope.
+    pub fn tally(&self, scope: u32) -> Result<Tally, Error> {
+        let values = map("read", names::TALLIES, self.tallies.get(&scope, 0))?;
+        let mut sum = values[0];
+        for value in values.iter().skip(1) {
+            sum.forwarded += value.forwarded;
+            sum.punted += value.punted;
+            sum.passed += value.passed;
+            sum.answered += value.answered;
+            for (sum, value) in sum.drops.iter_mut().zip(value.drops) {
+                *sum += value;
+            }
+        }
+        Ok(sum)
+    }
+
+    /// Traffic of a VIF or an attachment.
+    pub fn traffic(&self, owner: Owner) -> Result<Traffic, Error> {
+        let values = map("read", names::TRAFFIC, self.traffic.get(&abi::traffic_index(owner), 0))?;
+        let mut sum = Traffic::default();
+        for value in values.iter() {
+            for (sum, value) in sum.flows.iter_mut().zip(value.flows) {
+                sum.packets += value.packets;
+                sum.bytes += value.bytes;
+                sum.policed_packets += value.policed_packets;
+                sum.policed_bytes += value.policed_bytes;
+            }
+        }
+        Ok(sum)
+    }
+}

@@ -1,0 +1,36 @@
+//! A dataplane in memory, for tests of everything above it.
+
+use std::collections::BTreeSet;
+
+use border_gw_common::abi::Entry;
+
+use super::{Dataplane, Error};
+use crate::tables::{Installed, Op};
+
+/// Holds what it is told.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// Contents of the tables.
+    pub installed: Installed,
+    /// Where programs run.
+    pub attached: BTreeSet<(u32, Entry)>,
+    /// Every operation, in order.
+    pub log: Vec<Op>,
+}
+
+impl Dataplane for Memory {
+    fn read(&self) -> Result<Installed, Error> {
+        Ok(self.installed.clone())
+    }
+
+    fn apply(&mut self, op: &Op) -> Result<(), Error> {
+        self.installed.apply(op);
+        self.log.push(op.clone());
+        Ok(())
+    }
+
+    fn attach(&mut self, wanted: &[(u32, Entry)]) -> Result<(), Error> {
+        self.attached = wanted.iter().copied().collect();
+        Ok(())
+    }
+}

@@ -1,0 +1,30 @@
+//! What the loop knows after a turn, for everybody who only reads: metrics, the read-only API.
+
+use std::sync::Arc;
+
+use crate::intent::Intent;
+use crate::kernel::Observed;
+use crate::tables::{Installed, Slots, Tables};
+
+/// One turn's outcome. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// What is declared.
+    pub intent: Arc<Intent>,
+    /// What the kernel says.
+    pub observed: Arc<Observed>,
+    /// Indexes by name.
+    pub slots: Arc<Slots>,
+    /// What the maps are to hold.
+    pub tables: Arc<Tables>,
+    /// What they hold.
+    pub installed: Arc<Installed>,
+    /// Turns of the loop since the start.
+    pub turns: u64,
+    /// Turns that failed.
+    pub failures: u64,
+    /// Why the last turn failed.
+    pub last_failure: Option<String>,
+    /// Why the files could not be loaded again: what runs is what was there before.
+    pub config_error: Option<String>,
+}
