@@ -2,12 +2,48 @@
 //!
 //! `intent/` reads documents into it.
 
+mod bandwidth;
+mod build;
+mod diagnostic;
+mod document;
+mod hosts;
+mod read;
+mod record;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod validate;
+mod values;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use border_gw_common::abi::HashMode;
 use border_gw_common::net::{MacAddr, VlanId, Vni};
 use ipnet::IpNet;
+
+pub use self::bandwidth::{MAX_BURST, MAX_RATE, MIN_RATE, default_burst};
+use self::diagnostic::Place;
+pub use self::diagnostic::{Diagnostic, Errors};
+
+/// Reads a configuration file, everything that it names, and checks all of it.
+///
+/// # Errors
+///
+/// [`Errors`] holds all that is wrong, not only the first of it.
+pub fn load(path: &Path) -> Result<Intent, Errors> {
+    let (mut report, document) = read::read(path);
+    validate::check(&mut report, &document);
+    if report.count() > 0 {
+        return Err(report.finish());
+    }
+    let files = report.paths();
+    build::build(document, files).ok_or_else(|| {
+        // Whatever is absent was reported, so this is a defect of the program, not of the document.
+        report.error(Place { file: 0, line: 0, column: 0 }, "a value is absent, and no rule said so");
+        report.finish()
+    })
+}
 
 /// A whole server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,6 +170,7 @@ pub struct Tag {
 
 impl Tag {
     /// Bytes that it adds to a frame.
+    #[expect(clippy::len_without_is_empty, reason = "a tag is never empty")]
     pub const fn len(self) -> u16 {
         if self.inner.is_some() { 8 } else { 4 }
     }
