@@ -204,7 +204,7 @@ fn watch_files(intent: &Intent, nudge: mpsc::Sender<()>) -> anyhow::Result<Recom
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         if event.as_ref().map_or(true, &concerns) {
             // A nudge that is waiting already stands for this one, too.
-            drop(nudge.try_send(()));
+            nudge.try_send(()).ok();
         }
     })
     .context("cannot watch files")?;

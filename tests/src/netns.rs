@@ -175,7 +175,8 @@ pub fn output(command: &mut Command) -> anyhow::Result<String> {
 fn remove(name: &str) {
     if let Ok(pids) = output(Command::new("ip").args(["netns", "pids", name])) {
         for pid in pids.lines().filter_map(|pid| pid.trim().parse().ok()) {
-            drop(kill(Pid::from_raw(pid), Signal::SIGKILL));
+            // It may be gone by now.
+            kill(Pid::from_raw(pid), Signal::SIGKILL).ok();
         }
     }
     drop(output(Command::new("ip").args(["netns", "del", name])));

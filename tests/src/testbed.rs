@@ -252,7 +252,7 @@ impl Netns {
             &format!("address add {} dev vpc0", host.v4),
             &format!("address add {} dev vpc0 nodad", host.v6),
             &format!("route add default via {}", host.router_v4),
-            &format!("-6 route add default via {}", host.router_v6),
+            &format!("route add default via {}", host.router_v6),
         ])?;
         // Removed with the run: its name belongs to the run's.
         std::mem::forget(vpc);
@@ -294,7 +294,7 @@ fn customer(netns: &Netns, v4: &str, v6: &str, lines: &[(&Line, u32)]) -> anyhow
         commands.push(format!("route add {vpc} src {lan_v4}{hops_v4}"));
     }
     for vpc in ["fd00:1::/48", "fd00:2::/48", "fd00:4::/48"] {
-        commands.push(format!("-6 route add {vpc} src {lan_v6}{hops_v6}"));
+        commands.push(format!("route add {vpc} src {lan_v6}{hops_v6}"));
     }
     netns.ip(&commands.iter().map(String::as_str).collect::<Vec<_>>())
 }
