@@ -4,11 +4,11 @@
 mod support;
 
 mod answers;
-//mod caps;
+mod caps;
 mod fabric;
-//mod flows;
+mod flows;
 mod host;
 mod line;
-//mod precedence;
-//mod properties;
+mod precedence;
+mod properties;
 mod punts;

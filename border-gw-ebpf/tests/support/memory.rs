@@ -84,6 +84,12 @@ impl Memory {
         missing.filter(|(_, missing)| *missing != 0).collect()
     }
 
+    /// Full buckets, and nothing counted.
+    pub(crate) fn forget(&mut self) {
+        self.states.get_mut().clear();
+        self.traffic.get_mut().clear();
+    }
+
     /// What was counted.
     pub(crate) fn traffic(&self) -> BTreeMap<(Owner, u32), Flow> {
         self.traffic.borrow().clone()
