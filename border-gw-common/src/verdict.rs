@@ -86,6 +86,7 @@ reasons! {
     UnknownVtep = "unknown_vtep", "The outer source is not a VTEP of the attachment.";
     UnknownHostPort = "unknown_host_port", "Sent by the kernel on an interface that the program does not know.";
     KernelNotForwarded = "kernel_not_forwarded", "Sent by the kernel toward a VPC, to an address that is not in it.";
+    Congestion = "congestion", "Marked as congested in the tunnel, and the packet inside cannot carry the mark (RFC 6040).";
 }
 
 /// Room for reasons in a counter record.

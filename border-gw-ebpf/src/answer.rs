@@ -78,6 +78,8 @@ pub fn address_frame<P: Packet>(
 
 /// Bytes of a neighbour solicitation without options.
 const SOLICITATION: usize = 24;
+/// Option of a solicitation: where the asker is (RFC 4861, section 4.6.1).
+const SOURCE_LINK_LAYER_ADDRESS: u8 = 1;
 /// Bytes of a neighbour advertisement with the target's link-layer address.
 const ADVERTISEMENT: usize = 32;
 
@@ -86,19 +88,28 @@ const ADVERTISEMENT: usize = 32;
 #[inline(always)]
 pub fn solicited<P: Packet>(packet: &mut P, ip: &Ip) -> Result<[u8; 16], DropReason> {
     let len = ip.at + ip.len - ip.transport;
+    // The answer has no extension headers; a question that has some is rare enough to be refused.
+    if len < SOLICITATION || ip.transport != ip.at + 40 || ip.fragment {
+        return Err(DropReason::NeighborMalformed);
+    }
     let bytes = packet.window::<SOLICITATION>(ip.transport).ok_or(DropReason::Truncated)?;
     let mut target = [0; 16];
     target.copy_from_slice(&bytes[8..24]);
     let from_nobody = reach(ip.version, &ip.source) == Reach::Unspecified;
     // An asker without an address asks the solicited-node group (ff02::1:ff00:0/104), and has nothing to announce.
     let to_group = ip.destination[..13] == [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff];
-    let valid = ip.ttl == 255
-        && bytes[1] == 0
-        && len >= SOLICITATION
-        && !ip.fragment
-        && target[0] != 0xff
-        && (!from_nobody || to_group && len == SOLICITATION);
-    if valid { Ok(target) } else { Err(DropReason::NeighborMalformed) }
+    let valid = ip.ttl == 255 && bytes[1] == 0 && target[0] != 0xff && (!from_nobody || to_group);
+    if !valid {
+        return Err(DropReason::NeighborMalformed);
+    }
+    // Linux sends one option along when it has no address: a nonce (RFC 7527).
+    if from_nobody && len > SOLICITATION {
+        let option = packet.window::<2>(ip.transport + SOLICITATION).ok_or(DropReason::Truncated)?;
+        if option[0] == SOURCE_LINK_LAYER_ADDRESS {
+            return Err(DropReason::NeighborMalformed);
+        }
+    }
+    Ok(target)
 }
 
 /// Makes the solicitation for `target`, in the Ethernet frame at `ethernet`, an advertisement that says: it is at `mac`.
@@ -111,10 +122,6 @@ pub fn advertise<P: Packet>(
     target: &[u8; 16],
     mac: MacAddr,
 ) -> Result<i32, DropReason> {
-    // The answer has no extension headers; a question that has some is rare enough to be refused.
-    if ip.transport != ip.at + 40 {
-        return Err(DropReason::NeighborMalformed);
-    }
     let before = packet.len();
     let after = ip.transport + ADVERTISEMENT;
     if before != after && !packet.resize(after) {

@@ -31,6 +31,8 @@ pub fn fabric<P: Packet, T: Tables>(packet: &mut P, tables: &T, ifindex: u32) ->
 struct Outer {
     version: u32,
     source: Address,
+    /// The ECN field that the underlay may have marked.
+    ecn: u8,
     /// Where the VXLAN header starts.
     vxlan: usize,
     /// Where the outer IP packet ends.
@@ -104,9 +106,10 @@ fn outer_v4<P: Packet>(packet: &mut P, settings: &Settings) -> Result<Option<Out
     if end > frame_len || checksum::fold(checksum::sum(header)) != 0xffff {
         return Err(DropReason::VxlanMalformed);
     }
+    let ecn = bytes[1] & 3;
     let mut source = [0; 16];
     source[..4].copy_from_slice(&bytes[12..16]);
-    Ok(Some(Outer { version: V4, source, vxlan: ETHERNET + 28, end }))
+    Ok(Some(Outer { version: V4, source, ecn, vxlan: ETHERNET + 28, end }))
 }
 
 #[inline(always)]
@@ -124,9 +127,10 @@ fn outer_v6<P: Packet>(packet: &mut P, settings: &Settings) -> Result<Option<Out
     if end > frame_len {
         return Err(DropReason::VxlanMalformed);
     }
+    let ecn = bytes[1] >> 4 & 3;
     let mut source = [0; 16];
     source.copy_from_slice(&bytes[8..24]);
-    Ok(Some(Outer { version: V6, source, vxlan: ETHERNET + 48, end }))
+    Ok(Some(Outer { version: V6, source, ecn, vxlan: ETHERNET + 48, end }))
 }
 
 /// The inner frame.
@@ -147,12 +151,12 @@ fn from_vpc<P: Packet, T: Tables>(
     if ether_type == ETHERTYPE_ARP {
         return from_arp(packet, tables, settings, ingress, payload);
     }
-    let ip = headers::ip(packet, ether_type, payload, ingress.outer.end)?;
+    let mut ip = headers::ip(packet, ether_type, payload, ingress.outer.end)?;
     let screened = screen(packet, &ip, destination.is_multicast())?;
     if screened.icmpv6 == NEIGHBOR_SOLICITATION {
         return from_solicitation(packet, tables, settings, ingress, &ip, screened);
     }
-    from_ip(packet, tables, ingress, &ip, screened)
+    from_ip(packet, tables, ingress, &mut ip, screened)
 }
 
 /// Whether an address belongs to the attachment, by longest match: a nested CIDR is another's.
@@ -177,6 +181,9 @@ fn from_arp<P: Packet, T: Tables>(
     ingress: Ingress<'_>,
     at: usize,
 ) -> Result<Verdict, DropReason> {
+    if at + answer::ARP > ingress.outer.end {
+        return Err(DropReason::Truncated);
+    }
     let arp = answer::arp(packet, at)?;
     let mut address: Address = [0; 16];
     address[..4].copy_from_slice(&arp.sender);
@@ -261,7 +268,7 @@ fn from_ip<P: Packet, T: Tables>(
     packet: &mut P,
     tables: &T,
     ingress: Ingress<'_>,
-    ip: &Ip,
+    ip: &mut Ip,
     screened: Screened,
 ) -> Result<Verdict, DropReason> {
     match screened.destination {
@@ -288,6 +295,7 @@ fn from_ip<P: Packet, T: Tables>(
     if route.owner == owner {
         return Err(DropReason::Hairpin);
     }
+    rewrite::combine_ecn(packet, ip, ingress.outer.ecn)?;
     let origin = Origin { domain, owner, connection: 0, hash_mode: ingress.attachment.hash_mode };
     forward(packet, tables, ip, &origin, route)
 }

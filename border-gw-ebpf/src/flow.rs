@@ -21,10 +21,11 @@ pub fn hash<P: Packet>(packet: &mut P, ip: &Ip, mode: u32) -> u32 {
         }
     }
     if mode != HashMode::L3 as u32 {
-        state = mix(state, u32::from(ip.protocol));
+        state = mix(state, u32::from(ip.flow_protocol));
     }
     if mode == HashMode::FiveTuple as u32
         && !ip.fragment
+        && ip.transport + 4 <= ip.at + ip.len
         && matches!(ip.protocol, PROTOCOL_TCP | PROTOCOL_UDP | DCCP | SCTP | UDP_LITE)
         && let Some(ports) = packet.window::<4>(ip.transport)
     {

@@ -39,12 +39,25 @@ pub fn forward<P: Packet, T: Tables>(
     if ip.len > usize::from(next_hop.mtu) {
         return Err(DropReason::TooBig);
     }
-    let charged = charge(tables, origin, next_hop, ip.len as u32);
-    count(tables, origin.owner, next_hop.owner, ip.len as u32, charged.is_err());
-    charged?;
-    rewrite::decrement_ttl(packet, ip)?;
-    rewrite::replace_header(packet, ip, next_hop, hash)?;
+    let bytes = ip.len as u32;
+    let caps = caps(origin, next_hop);
+    let charged = charge(tables, &caps, bytes);
+    if let Err(reason) = charged {
+        count(tables, origin.owner, next_hop.owner, bytes, true);
+        return Err(reason);
+    }
+    if let Err(reason) = send(packet, ip, next_hop, hash) {
+        refund(tables, &caps, CAPS, bytes);
+        return Err(reason);
+    }
+    count(tables, origin.owner, next_hop.owner, bytes, false);
     Ok(Verdict::Forward(next_hop.egress_ifindex))
+}
+
+#[inline(always)]
+fn send<P: Packet>(packet: &mut P, ip: &Ip, next_hop: &NextHop, hash: u32) -> Result<(), DropReason> {
+    rewrite::decrement_ttl(packet, ip)?;
+    rewrite::replace_header(packet, ip, next_hop, hash)
 }
 
 /// The member of a group that the hash picks, if it is alive and belongs to the border gateway.
@@ -68,14 +81,20 @@ pub fn member<T: Tables>(tables: &T, domain: u32, group: u32, hash: u32) -> Resu
 /// No policer in this place.
 const NONE: u32 = u32::MAX;
 
-/// Charges every cap on the way, or none of them.
+/// Caps that a packet can meet.
+const CAPS: usize = 5;
+
+/// A policer, or [`NONE`], and what it is called when it refuses.
+type Cap = (u32, DropReason);
+
+/// The caps on the way: of the VIF and connection that it comes from, of those that it goes to, and of the port.
 #[inline(always)]
-fn charge<T: Tables>(tables: &T, origin: &Origin, next_hop: &NextHop, bytes: u32) -> Result<(), DropReason> {
+fn caps(origin: &Origin, next_hop: &NextHop) -> [Cap; CAPS] {
     let from_vif = origin.owner.kind() == OWNER_VIF;
     let to_vif = next_hop.owner.kind() == OWNER_VIF;
     let from = origin.owner.index();
     let to = next_hop.owner.index();
-    let caps = [
+    [
         (if from_vif { vif_policer(from, VifPolicer::ToVpc) } else { NONE }, DropReason::VifCap),
         (
             if from_vif { connection_policer(origin.connection, TO_VPC) } else { NONE },
@@ -87,24 +106,32 @@ fn charge<T: Tables>(tables: &T, origin: &Origin, next_hop: &NextHop, bytes: u32
             DropReason::ConnectionCap,
         ),
         (port_policer(next_hop.port), DropReason::PortCap),
-    ];
+    ]
+}
+
+/// Charges all of the caps, or none of them.
+#[inline(always)]
+fn charge<T: Tables>(tables: &T, caps: &[Cap; CAPS], bytes: u32) -> Result<(), DropReason> {
     let now = tables.now();
     let mut taken = 0;
-    let mut refused = None;
-    for (policer, reason) in caps {
+    for (policer, reason) in *caps {
         if policer != NONE && !tables.charge(policer, bytes, now) {
-            refused = Some(reason);
-            break;
+            refund(tables, caps, taken, bytes);
+            return Err(reason);
         }
         taken += 1;
     }
-    let Some(reason) = refused else { return Ok(()) };
-    for (place, (policer, _)) in caps.into_iter().enumerate() {
-        if place < taken && policer != NONE {
-            tables.refund(policer, bytes);
+    Ok(())
+}
+
+/// Gives back what the first `taken` caps were charged.
+#[inline(always)]
+fn refund<T: Tables>(tables: &T, caps: &[Cap; CAPS], taken: usize, bytes: u32) {
+    for (place, (policer, _)) in caps.iter().enumerate() {
+        if place < taken && *policer != NONE {
+            tables.refund(*policer, bytes);
         }
     }
-    Err(reason)
 }
 
 /// Counts the packet for where it comes from and where it goes.

@@ -100,6 +100,8 @@ pub struct Ip {
     pub len: usize,
     /// Transport protocol.
     pub protocol: u8,
+    /// The protocol by which a flow is told: in all fragments of a datagram the same.
+    pub flow_protocol: u8,
     /// Type of service, or traffic class.
     pub traffic_class: u8,
     /// Time to live, or hop limit.
@@ -142,6 +144,7 @@ fn ipv4<P: Packet>(packet: &mut P, at: usize, end: usize) -> Result<Ip, DropReas
         transport: at + header_len,
         len,
         protocol: header[9],
+        flow_protocol: header[9],
         traffic_class: header[1],
         ttl: header[8],
         // More fragments, or an offset (RFC 791, section 3.1).
@@ -185,6 +188,7 @@ fn ipv6<P: Packet>(packet: &mut P, at: usize, end: usize) -> Result<Ip, DropReas
         transport: at + 40,
         len: 40 + usize::from(be16(header, 4)),
         protocol: header[6],
+        flow_protocol: header[6],
         traffic_class: header[0] << 4 | header[1] >> 4,
         ttl: header[7],
         fragment: false,
@@ -219,6 +223,10 @@ fn extension<P: Packet>(packet: &mut P, ip: &mut Ip) -> Result<bool, DropReason>
         return Ok(false);
     }
     let header = packet.window::<4>(ip.transport).ok_or(DropReason::Truncated)?;
+    // What follows a fragment header stands in the first fragment alone, but its number in every one.
+    if !ip.fragment {
+        ip.flow_protocol = header[0];
+    }
     let step = match ip.protocol {
         FRAGMENT => {
             ip.fragment = true;

@@ -191,6 +191,10 @@ fn punt_ip<P: Packet, T: Tables>(
     // What the kernel would answer makes it look for the asker, and each stranger would be an entry in a table that the
     // whole machine shares. An advertisement only ever changes an entry that is there; nobody answers to a group.
     let answered = !advertisement && screened.destination != Reach::LinkGroup;
+    // RFC 4861, section 7.1.2: what came over a router is no neighbour's.
+    if advertisement && ip.ttl != 255 {
+        return Err(DropReason::NeighborMalformed);
+    }
     if answered && screened.source == Reach::LinkLocal {
         return Err(DropReason::LinkLocalSource);
     }
@@ -213,7 +217,8 @@ fn is_control<P: Packet>(packet: &mut P, ip: &Ip) -> bool {
     const BGP: u16 = 179;
     const BFD: u16 = 3784;
     const BFD_MULTIHOP: u16 = 4784;
-    if ip.fragment {
+    // Not what stands in padding.
+    if ip.fragment || ip.transport + 4 > ip.at + ip.len {
         return false;
     }
     let Some(ports) = packet.window::<4>(ip.transport) else { return false };

@@ -27,6 +27,32 @@ pub fn decrement_ttl<P: Packet>(packet: &mut P, ip: &Ip) -> Result<(), DropReaso
     Ok(())
 }
 
+/// Carries a mark that the underlay made in the outer ECN field over to the packet inside (RFC 6040, section 4.2).
+#[inline(always)]
+pub fn combine_ecn<P: Packet>(packet: &mut P, ip: &mut Ip, outer: u8) -> Result<(), DropReason> {
+    const NOT_ECT: u8 = 0b00;
+    const ECT_1: u8 = 0b01;
+    const ECT_0: u8 = 0b10;
+    const CE: u8 = 0b11;
+    let ecn = match (ip.traffic_class & CE, outer) {
+        (NOT_ECT, CE) => return Err(DropReason::Congestion),
+        (ECT_0 | ECT_1, CE) => CE,
+        (ECT_0, ECT_1) => ECT_1,
+        _ => return Ok(()),
+    };
+    ip.traffic_class = ip.traffic_class & !CE | ecn;
+    let header = packet.window::<20>(ip.at).ok_or(DropReason::Truncated)?;
+    if ip.version == V4 {
+        let old = be16(header, 0);
+        header[1] = ip.traffic_class;
+        let sum = checksum::update(be16(header, 10), old, be16(header, 0));
+        header[10..12].copy_from_slice(&sum.to_be_bytes());
+    } else {
+        header[1] = ip.traffic_class << 4 | header[1] & 0xf;
+    }
+    Ok(())
+}
+
 /// Puts the next hop's header in front of the IP packet, in place of everything that stands there now. What stands
 /// behind the packet (Ethernet padding, or more) is cut.
 #[inline(always)]
