@@ -362,9 +362,9 @@ pub struct NextHop {
     pub mtu: u16,
     /// One of the encapsulation numbers.
     pub encapsulation: u8,
-    /// Bytes of `header` in use: up to and including the EtherType of the IP packet.
+    /// Bytes of `header` in use: up to and including the `EtherType` of the IP packet.
     pub header_len: u8,
-    /// Ready to copy; lengths, outer checksum, source port, DSCP and the EtherType are patched.
+    /// Ready to copy; lengths, outer checksum, source port, DSCP and the `EtherType` are patched.
     pub header: [u8; HEADER],
     /// Zero.
     pub reserved: u64,

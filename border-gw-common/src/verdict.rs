@@ -52,7 +52,7 @@ reasons! {
     ArpStranger = "arp_stranger", "An ARP packet whose sender is not a declared peer, or not in the attachment.";
     NeighborNotForUs = "neighbor_not_for_us", "ARP or a neighbour solicitation that asks for no address of ours.";
     EtherType = "ether_type", "Neither ARP, IPv4 nor IPv6.";
-    IpVersion = "ip_version", "The version in the IP header is not that of the EtherType.";
+    IpVersion = "ip_version", "The version in the IP header is not the one that the frame announces.";
     IpHeaderLength = "ip_header_length", "An IPv4 header length below 20 bytes or beyond the packet.";
     IpTotalLength = "ip_total_length", "An IP length beyond the frame or below its header.";
     IpChecksum = "ip_checksum", "A wrong IPv4 header checksum.";
@@ -63,7 +63,7 @@ reasons! {
     Multicast = "multicast", "A multicast beyond the link, or any from a VPC.";
     Broadcast = "broadcast", "An IPv4 limited broadcast.";
     RouterAdvertisement = "router_advertisement", "An IPv6 router advertisement.";
-    Redirect = "redirect", "An ICMP or ICMPv6 redirect.";
+    Redirect = "redirect", "An ICMP redirect, for IPv4 or IPv6.";
     NeighborMalformed = "neighbor_malformed", "A neighbour solicitation or advertisement that RFC 4861 calls invalid.";
     LinkLocalSource = "link_local_source", "A link-local source beyond the link, or one that asks the gateway for more than neighbour discovery.";
     SourceInvalid = "source_invalid", "A source that the virtual interface may not use, or that is not in the attachment.";

@@ -95,7 +95,7 @@ fn outer_v4<P: Packet>(packet: &mut P, settings: &Settings) -> Result<Option<Out
     let Some(bytes) = packet.window::<28>(ETHERNET) else { return Ok(None) };
     let ours = bytes[0] == 0x45
         && bytes[9] == PROTOCOL_UDP
-        && be16(bytes, 6) & 0x3fff == 0
+        && !headers::is_fragment(be16(bytes, 6))
         && bytes[16..20] == settings.vtep[..4]
         && be16(bytes, 22) == settings.vxlan_port.get();
     if !ours {

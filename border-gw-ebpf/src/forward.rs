@@ -113,13 +113,11 @@ fn caps(origin: &Origin, next_hop: &NextHop) -> [Cap; CAPS] {
 #[inline(always)]
 fn charge<T: Tables>(tables: &T, caps: &[Cap; CAPS], bytes: u32) -> Result<(), DropReason> {
     let now = tables.now();
-    let mut taken = 0;
-    for (policer, reason) in *caps {
-        if policer != NONE && !tables.charge(policer, bytes, now) {
+    for (taken, (policer, reason)) in caps.iter().enumerate() {
+        if *policer != NONE && !tables.charge(*policer, bytes, now) {
             refund(tables, caps, taken, bytes);
-            return Err(reason);
+            return Err(*reason);
         }
-        taken += 1;
     }
     Ok(())
 }

@@ -147,8 +147,7 @@ fn ipv4<P: Packet>(packet: &mut P, at: usize, end: usize) -> Result<Ip, DropReas
         flow_protocol: header[9],
         traffic_class: header[1],
         ttl: header[8],
-        // More fragments, or an offset (RFC 791, section 3.1).
-        fragment: fragment & 0x3fff != 0,
+        fragment: is_fragment(fragment),
         later_fragment: fragment & 0x1fff != 0,
         source: [0; 16],
         destination: [0; 16],
@@ -171,6 +170,12 @@ fn ipv4<P: Packet>(packet: &mut P, at: usize, end: usize) -> Result<Ip, DropReas
         return Err(DropReason::IpChecksum);
     }
     Ok(ip)
+}
+
+/// Whether flags and offset of an IPv4 header say: more fragments, or an offset (RFC 791, section 3.1).
+#[inline(always)]
+pub fn is_fragment(flags_and_offset: u16) -> bool {
+    flags_and_offset & 0x3fff != 0
 }
 
 /// Extension headers that are followed; more are refused.

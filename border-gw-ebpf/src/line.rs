@@ -1,8 +1,9 @@
 //! Program `line`: from a customer's line into VPCs, or to the gateway itself.
 
 use border_gw_common::abi::{
-    Address, Entry, OWNER_LOCAL_VIF, OWNER_VIF, Owner, SOURCE_LINK, SOURCE_OWN, SOURCE_PEER, SourceClass, V4,
-    V6, VIF_ENABLED, VIF_TRANSIT, VIF_VALIDATE, Vif, VifKey, VifPolicer, entry_scope, vif_policer, vif_scope,
+    Address, Entry, OWNER_LOCAL_VIF, OWNER_VIF, Owner, SOURCE_LINK, SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED,
+    SourceClass, V4, V6, VIF_ENABLED, VIF_TRANSIT, VIF_VALIDATE, Vif, VifKey, VifPolicer, entry_scope,
+    vif_policer, vif_scope,
 };
 use border_gw_common::net::{Be16, MacAddr};
 use border_gw_common::verdict::{DropReason, Verdict};
@@ -74,7 +75,8 @@ fn is_link_control(frame: &Frame) -> bool {
     matches!(frame.destination, MacAddr([0x01, 0x80, 0xc2, 0, 0, last]) if last < 0x10)
 }
 
-/// ARP reaches the kernel from declared peers alone: its neighbour table is shared by the whole machine.
+/// ARP reaches the kernel from declared peers alone: its neighbour table is shared by the whole machine. A peer that asks
+/// with another address of its network (Linux does, with `arp_announce` 0) is answered here, and makes no entry.
 #[inline(always)]
 fn from_arp<P: Packet, T: Tables>(
     packet: &mut P,
@@ -82,12 +84,20 @@ fn from_arp<P: Packet, T: Tables>(
     ingress: Ingress<'_>,
 ) -> Result<Verdict, DropReason> {
     let arp = answer::arp(packet, ingress.payload)?;
-    let mut sender: Address = [0; 16];
-    sender[..4].copy_from_slice(&arp.sender);
-    if tables.source(ingress.index, V4, &sender) != Some(SOURCE_PEER) {
-        return Err(DropReason::ArpStranger);
+    let class = |address: [u8; 4]| {
+        let mut key: Address = [0; 16];
+        key[..4].copy_from_slice(&address);
+        tables.source(ingress.index, V4, &key)
+    };
+    match class(arp.sender) {
+        Some(SOURCE_PEER) => punt(packet, tables, ingress, VifPolicer::PuntNeighbor),
+        Some(SOURCE_ROUTED) if arp.request && class(arp.target) == Some(SOURCE_OWN) => {
+            limit(tables, ingress, VifPolicer::PuntNeighbor)?;
+            answer::arp_reply(packet, 0, ingress.payload, ingress.vif.mac)?;
+            Ok(Verdict::Answer)
+        }
+        _ => Err(DropReason::ArpStranger),
     }
-    punt(packet, tables, ingress, VifPolicer::PuntNeighbor)
 }
 
 /// A neighbour solicitation for one of our addresses is answered here, whoever asks; none reaches the kernel.
@@ -110,9 +120,7 @@ fn from_solicitation<P: Packet, T: Tables>(
     if target != mac.link_local() && tables.source(ingress.index, V6, &target) != Some(SOURCE_OWN) {
         return Err(DropReason::NeighborNotForUs);
     }
-    if !tables.charge(vif_policer(ingress.index, VifPolicer::PuntNeighbor), 1, tables.now()) {
-        return Err(DropReason::PuntLimit);
-    }
+    limit(tables, ingress, VifPolicer::PuntNeighbor)?;
     answer::advertise(packet, 0, ip, &target, mac)?;
     Ok(Verdict::Answer)
 }
@@ -227,6 +235,13 @@ fn is_control<P: Packet>(packet: &mut P, ip: &Ip) -> bool {
         || ip.protocol == PROTOCOL_UDP && (to == BFD || to == BFD_MULTIHOP)
 }
 
+/// Takes one from the limiter of a class.
+#[inline(always)]
+fn limit<T: Tables>(tables: &T, ingress: Ingress<'_>, which: VifPolicer) -> Result<(), DropReason> {
+    let passes = tables.charge(vif_policer(ingress.index, which), 1, tables.now());
+    if passes { Ok(()) } else { Err(DropReason::PuntLimit) }
+}
+
 #[inline(always)]
 fn punt<P: Packet, T: Tables>(
     packet: &mut P,
@@ -234,9 +249,7 @@ fn punt<P: Packet, T: Tables>(
     ingress: Ingress<'_>,
     which: VifPolicer,
 ) -> Result<Verdict, DropReason> {
-    if !tables.charge(vif_policer(ingress.index, which), 1, tables.now()) {
-        return Err(DropReason::PuntLimit);
-    }
+    limit(tables, ingress, which)?;
     rewrite::untag(packet, ingress.payload)?;
     Ok(Verdict::Punt(ingress.vif.veth_ifindex))
 }

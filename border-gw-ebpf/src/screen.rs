@@ -46,11 +46,10 @@ pub fn reach(version: u32, address: &Address) -> Reach {
 fn reach_v4(a: &Address) -> Reach {
     match a[0] {
         0 if a[1] | a[2] | a[3] == 0 => Reach::Unspecified,
-        0 | 127 => Reach::Martian,
         224 if a[1] | a[2] == 0 => Reach::LinkGroup,
         224..=239 => Reach::Group,
         255 if a[1] & a[2] & a[3] == 255 => Reach::Broadcast,
-        240..=255 => Reach::Martian,
+        0 | 127 | 240..=255 => Reach::Martian,
         _ => Reach::Global,
     }
 }

@@ -57,7 +57,7 @@ fn what_is_no_tunnel_of_ours_is_the_kernels() {
             pass("a frame that ends in its outer UDP header", whole[..14 + udp_at + 7].to_vec()),
             pass("a port that is no fabric port", whole.clone()).on_port(99),
             pass("before the daemon has written its settings", whole.clone())
-                .when(|world| world.settings = Default::default()),
+                .when(|world| world.settings = border_gw_common::abi::Settings::default()),
             dropped(
                 "an outer packet longer than the frame",
                 whole[..whole.len() - 1].to_vec(),

@@ -1,4 +1,6 @@
 //! The packet path in a small world, in tables: a sentence, a packet in, a verdict, a packet out.
+#![expect(clippy::unwrap_used, reason = "a test that fails here fails")]
+#![expect(clippy::too_many_lines, reason = "a table is as long as it has rows")]
 
 #[path = "../support/mod.rs"]
 mod support;

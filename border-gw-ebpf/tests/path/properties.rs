@@ -53,7 +53,9 @@ fn corpus(underlay: Underlay) -> Vec<Input> {
         ];
         let port = vif_port(vif);
         let mut line = |bytes| inputs.push(Input { entry: Entry::Line, ifindex: port, bytes });
-        datagrams.iter().for_each(|datagram| line(padded(on_vif(vif, datagram), 3)));
+        for datagram in &datagrams {
+            line(padded(on_vif(vif, datagram), 3));
+        }
         let request = arp(1, (CUSTOMER, &peer), (MacAddr([0; 6]), &own));
         line(tagged(port_mac(port), tags(vif), 0x0806, &request));
         let from_kernel = transport(&own, &peer, 6, 179, 40_000).bytes();
@@ -76,7 +78,9 @@ fn corpus(underlay: Underlay) -> Vec<Input> {
             solicitation(v6, router_v6, router_v6, &[]),
         ];
         let mut fabric = |bytes| inputs.push(Input { entry: Entry::Fabric, ifindex: FABRIC, bytes });
-        datagrams.iter().for_each(|datagram| fabric(padded(in_vpc(underlay, vpc, vtep, datagram), 3)));
+        for datagram in &datagrams {
+            fabric(padded(in_vpc(underlay, vpc, vtep, datagram), 3));
+        }
         let request = arp(1, (HOST, &v4), (MacAddr([0; 6]), router));
         fabric(tunnelled(underlay, vpc, vtep, &ethernet(MacAddr::BROADCAST, HOST, &[], 0x0806, &request)));
         for datagram in [udp(router, &v4), udp(router_v6, v6)] {

@@ -194,7 +194,16 @@ fn arp_reaches_the_kernel_from_peers_alone() {
             punted("with its padding", all, VIF_A, &padded(request(PEER), 18)),
             dropped("a request of another host of the link", request(STRANGER), Drop::ArpStranger),
             dropped("a request with our own address", request(OWN), Drop::ArpStranger),
-            dropped("a request from behind the peer", request(INSIDE), Drop::ArpStranger),
+            dropped(
+                "a reply from behind the peer",
+                arp(2, (CUSTOMER, INSIDE), (NOBODY, OWN)),
+                Drop::ArpStranger,
+            ),
+            dropped(
+                "a request from behind the peer for another's address",
+                arp(1, (CUSTOMER, INSIDE), (NOBODY, STRANGER)),
+                Drop::ArpStranger,
+            ),
             dropped("a request of nobody", request("203.0.113.1"), Drop::ArpStranger),
             dropped("a probe", request("0.0.0.0"), Drop::ArpStranger),
             Case::line(
@@ -222,6 +231,17 @@ fn arp_reaches_the_kernel_from_peers_alone() {
                 Want::Drop(Drop::WrongMac),
             ),
         ]
+    });
+}
+
+#[test]
+fn a_request_from_behind_the_peer_is_answered_without_the_kernel() {
+    check(|_| {
+        let request = arp(1, (CUSTOMER, INSIDE), (NOBODY, OWN));
+        let reply = arp(2, (port_mac(PORT_A), OWN), (CUSTOMER, INSIDE));
+        let question = tagged(MacAddr::BROADCAST, tags(VIF_A), 0x0806, &request);
+        let answer = ethernet(CUSTOMER, port_mac(PORT_A), tags(VIF_A), 0x0806, &reply);
+        vec![Case::line("Linux with arp_announce 0", VIF_A, question, Want::Answer(answer))]
     });
 }
 

@@ -27,6 +27,8 @@ pub(crate) enum Want {
     Pass,
     /// Handed to the kernel through this veth, as this frame.
     Punt(u32, Vec<u8>),
+    /// Sent back by the port that it came on, as this frame.
+    Answer(Vec<u8>),
     /// Sent on a VIF's line.
     ToLine(u32, Datagram),
     /// Sent to one of the VTEPs of an attachment.
@@ -133,6 +135,10 @@ impl Case {
             }
             Want::Punt(veth, want) => {
                 expect(Verdict::Punt(*veth));
+                assert_eq!(frame.bytes(), want);
+            }
+            Want::Answer(want) => {
+                expect(Verdict::Answer);
                 assert_eq!(frame.bytes(), want);
             }
             Want::ToLine(vif, sent) => {
