@@ -12,18 +12,18 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use crate::control;
-use crate::dataplane::bpf::Bpf;
-use crate::intent::{self, Intent, XdpMode};
-use crate::kernel::Kernel;
-use crate::reconcile::Reconciler;
-use crate::state::State;
+use border_gw::control;
+use border_gw::dataplane::bpf::Bpf;
+use border_gw::intent::{self, Intent, XdpMode};
+use border_gw::kernel::Kernel;
+use border_gw::reconcile::Reconciler;
+use border_gw::state::State;
 
 /// How long after a failed turn the next one starts, when nothing else happens.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Runs until SIGTERM or SIGINT. Forwarding goes on afterwards; `border-gw purge` ends it.
-pub async fn run(config: &Path) -> anyhow::Result<()> {
+pub(crate) async fn run(config: &Path) -> anyhow::Result<()> {
     let intent = Arc::new(intent::load(config)?);
     require_privileges()?;
     let _lock = lock(&intent)?;
@@ -223,11 +223,11 @@ fn watch_files(intent: &Intent, nudge: mpsc::Sender<()>) -> anyhow::Result<Recom
 }
 
 /// Detaches the programs, forgets the maps and removes the namespaces of a gateway that does not run.
-pub async fn purge(config: &Path) -> anyhow::Result<()> {
+pub(crate) fn purge(config: &Path) -> anyhow::Result<()> {
     let intent = intent::load(config)?;
     require_privileges()?;
     let _lock = lock(&intent)?;
-    crate::dataplane::pins::purge(&intent.gateway.name)?;
+    border_gw::dataplane::pins::purge(&intent.gateway.name)?;
     Kernel::purge(&intent.gateway.name)?;
     Ok(())
 }

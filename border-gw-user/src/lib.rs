@@ -2,10 +2,14 @@
 //!
 //! Imports go one way: `intent, kernel -> compile -> tables -> reconcile -> dataplane`.
 
+pub mod cli;
 pub mod compile;
+pub mod control;
 pub mod dataplane;
 pub mod intent;
 pub mod kernel;
+pub mod metrics;
 pub mod reconcile;
 pub mod state;
 pub mod tables;
+pub mod view;

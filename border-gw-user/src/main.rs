@@ -26,10 +26,9 @@ fn main() -> ExitCode {
 async fn dispatch(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Run { config } => daemon::run(&config).await,
-        Command::Purge { config } => daemon::purge(&config).await,
+        Command::Purge { config } => daemon::purge(&config),
         Command::Check { config } => {
-            let intent = intent::load(&config)?;
-            cli::print_check(&intent);
+            cli::print_check(&intent::load(&config)?);
             Ok(())
         }
         Command::Show(show) => Ok(cli::show::show(show).await?),

@@ -1,0 +1,196 @@
+//! HTTP for people and machines who only read: on the control socket everything, on the metrics address `/metrics`.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State as Shared;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde::Serialize;
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::sync::{Semaphore, watch};
+
+use crate::dataplane;
+use crate::dataplane::counters::Counters;
+use crate::intent::Intent;
+use crate::state::State;
+use crate::{metrics, view};
+
+/// A place where the daemon cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The control socket.
+    #[error("cannot listen on control socket {path}: {cause}")]
+    Socket {
+        /// Its path.
+        path: PathBuf,
+        /// Why not.
+        cause: io::Error,
+    },
+    /// Somebody else's.
+    #[error("another process answers on control socket {0}: stop it, or set another `gateway.control`")]
+    Taken(PathBuf),
+    /// The metrics address.
+    #[error("cannot serve metrics on {address}: {cause}; set another `gateway.metrics`")]
+    Metrics {
+        /// Address and port.
+        address: std::net::SocketAddr,
+        /// Why not.
+        cause: io::Error,
+    },
+}
+
+/// Sockets that are open, and not served yet.
+pub struct Listeners {
+    control: UnixListener,
+    metrics: Option<TcpListener>,
+}
+
+/// Opens the sockets of an intent. A control socket that nobody answers on is left over, and is replaced.
+pub async fn listen(intent: &Intent) -> Result<Listeners, Error> {
+    let path = intent.gateway.control.clone();
+    let fail = |cause| Error::Socket { path: path.clone(), cause };
+    if UnixStream::connect(&path).await.is_ok() {
+        return Err(Error::Taken(path));
+    }
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(fail)?;
+    }
+    match std::fs::remove_file(&path) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(fail(cause)),
+        _ => {}
+    }
+    let control = UnixListener::bind(&path).map_err(fail)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o660)).map_err(fail)?;
+    let metrics = match intent.gateway.metrics {
+        None => None,
+        Some(address) => {
+            Some(TcpListener::bind(address).await.map_err(|cause| Error::Metrics { address, cause })?)
+        }
+    };
+    Ok(Listeners { control, metrics })
+}
+
+/// What a request can see.
+struct Context {
+    states: watch::Receiver<State>,
+    counters: Counters,
+    /// Reading a hundred thousand counters takes time: scrapers queue here, and not in memory.
+    turns: Semaphore,
+}
+
+/// Requests that are worked on at a time.
+const AT_ONCE: usize = 4;
+/// Longest that a request may take, waiting included.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// Serves until it is dropped.
+pub async fn serve(
+    listeners: Listeners,
+    gateway: String,
+    states: watch::Receiver<State>,
+) -> Result<(), ServeError> {
+    let counters = Counters::open(&gateway)?;
+    let context = Arc::new(Context { states, counters, turns: Semaphore::new(AT_ONCE) });
+    let metrics = Router::new()
+        .route("/metrics", get(|context| page(context, metrics_page)))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready));
+    let control = metrics
+        .clone()
+        .route(
+            "/v1/vifs",
+            get(|context| page(context, |state, counters| json(&view::vifs(state, counters)?))),
+        )
+        .route("/v1/routes", get(|context| page(context, |state, _| json(&view::routes(state)))))
+        .route("/v1/groups", get(|context| page(context, |state, _| json(&view::groups(state)))))
+        .route("/v1/neighbors", get(|context| page(context, |state, _| json(&view::neighbors(state)))))
+        .route(
+            "/v1/drops",
+            get(|context| page(context, |state, counters| json(&view::drops(state, counters)?))),
+        )
+        .route(
+            "/v1/summary",
+            get(|context| page(context, |state, counters| json(&view::summary(state, counters)?))),
+        )
+        .with_state(Arc::clone(&context));
+    let metrics = metrics.with_state(context);
+    let on_socket = axum::serve(listeners.control, control);
+    match listeners.metrics {
+        None => on_socket.await?,
+        Some(listener) => {
+            tokio::try_join!(on_socket.into_future(), axum::serve(listener, metrics).into_future())?;
+        }
+    }
+    Ok(())
+}
+
+/// Why nothing is served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The counters.
+    #[error(transparent)]
+    Counters(#[from] dataplane::Error),
+    /// A socket.
+    #[error("cannot go on serving: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Why a page is missing.
+#[derive(Debug, thiserror::Error)]
+enum PageError {
+    #[error(transparent)]
+    Counters(#[from] dataplane::Error),
+    #[error(transparent)]
+    Metrics(#[from] metrics::Error),
+    #[error("cannot write JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Content type and text.
+type Page = (&'static str, String);
+
+fn json(rows: &impl Serialize) -> Result<Page, PageError> {
+    Ok(("application/json", serde_json::to_string(rows)?))
+}
+
+fn metrics_page(state: &State, counters: &Counters) -> Result<Page, PageError> {
+    Ok(("text/plain; version=0.0.4; charset=utf-8", metrics::render(state, counters)?))
+}
+
+/// Makes a page off the runtime's threads, for a bounded number of requests and a bounded time.
+async fn page(
+    Shared(context): Shared<Arc<Context>>,
+    make: impl Fn(&State, &Counters) -> Result<Page, PageError> + Send + 'static,
+) -> Response {
+    let work = async {
+        let _turn = context.turns.acquire().await;
+        let reader = Arc::clone(&context);
+        let state = context.states.borrow().clone();
+        tokio::task::spawn_blocking(move || make(&state, &reader.counters)).await
+    };
+    let (status, (kind, text)) = match tokio::time::timeout(LONGEST, work).await {
+        Ok(Ok(Ok(page))) => (StatusCode::OK, page),
+        Ok(Ok(Err(error))) => (StatusCode::INTERNAL_SERVER_ERROR, failure(&error.to_string())),
+        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, failure(&error.to_string())),
+        Err(_elapsed) => (StatusCode::SERVICE_UNAVAILABLE, failure("too many requests at once: try again")),
+    };
+    (status, [(header::CONTENT_TYPE, kind)], text).into_response()
+}
+
+fn failure(error: &str) -> Page {
+    ("application/json", serde_json::json!({ "error": error }).to_string())
+}
+
+/// Ready when the last turn of the loop left the tables as they should be.
+async fn ready(Shared(context): Shared<Arc<Context>>) -> Response {
+    match &context.states.borrow().last_failure {
+        None => "ready\n".into_response(),
+        Some(failure) => (StatusCode::SERVICE_UNAVAILABLE, format!("{failure}\n")).into_response(),
+    }
+}

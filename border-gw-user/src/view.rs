@@ -1,0 +1,426 @@
+//! State and counters as rows: what `show` prints, and what the API serves. Pure.
+
+use std::collections::BTreeMap;
+
+use border_gw_common::abi::{
+    BUCKETS, Entry, Flow, OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER, OWNER_LOCAL_VIF, OWNER_VIF, Owner,
+    TO_CUSTOMER, TO_VPC, Tally, Traffic, attachment_scope, entry_scope, vif_scope,
+};
+use border_gw_common::verdict::DropReason;
+use serde::Serialize;
+
+use crate::dataplane::Error;
+use crate::dataplane::counters::Counters;
+use crate::intent::{BorderGateway, Cap, Tag, VirtualInterface};
+use crate::state::State;
+use crate::tables::text;
+
+/// Reads counters: from maps, or from a test's memory.
+pub trait Count {
+    /// Packets that a program received.
+    fn received(&self, entry: Entry) -> Result<u64, Error>;
+    /// What became of the packets of a scope.
+    fn tally(&self, scope: u32) -> Result<Tally, Error>;
+    /// Traffic of a VIF or an attachment.
+    fn traffic(&self, owner: Owner) -> Result<Traffic, Error>;
+}
+
+impl Count for Counters {
+    fn received(&self, entry: Entry) -> Result<u64, Error> {
+        Counters::received(self, entry)
+    }
+
+    fn tally(&self, scope: u32) -> Result<Tally, Error> {
+        Counters::tally(self, scope)
+    }
+
+    fn traffic(&self, owner: Owner) -> Result<Traffic, Error> {
+        Counters::traffic(self, owner)
+    }
+}
+
+/// A virtual interface.
+#[derive(Clone, Debug, Serialize)]
+pub struct VifRow {
+    /// Its name.
+    pub name: String,
+    /// Its border gateway.
+    pub border_gateway: String,
+    /// Its connection.
+    pub connection: String,
+    /// The line port.
+    pub interface: String,
+    /// Its tag or tags: `100`, or `200.100`.
+    pub vlan: String,
+    /// `up`, `admin_down`, `port_down` or `no_neighbor`.
+    pub state: &'static str,
+    /// How the programs run on its port.
+    pub xdp_mode: &'static str,
+    /// Limit toward VPCs, in bits a second.
+    pub to_vpc_limit_bps: Option<u64>,
+    /// Limit toward the customer, in bits a second.
+    pub to_customer_limit_bps: Option<u64>,
+    /// Traffic toward VPCs.
+    pub to_vpc: FlowRow,
+    /// Traffic toward the customer.
+    pub to_customer: FlowRow,
+}
+
+/// Traffic of one direction.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct FlowRow {
+    /// Packets forwarded.
+    pub packets: u64,
+    /// Bytes of IP packets forwarded.
+    pub bytes: u64,
+    /// Packets that a cap refused.
+    pub policed_packets: u64,
+    /// Bytes that a cap refused.
+    pub policed_bytes: u64,
+}
+
+impl From<Flow> for FlowRow {
+    fn from(flow: Flow) -> Self {
+        let Flow { packets, bytes, policed_packets, policed_bytes } = flow;
+        Self { packets, bytes, policed_packets, policed_bytes }
+    }
+}
+
+/// A route.
+#[derive(Clone, Debug, Serialize)]
+pub struct RouteRow {
+    /// Its border gateway.
+    pub border_gateway: String,
+    /// Destination.
+    pub prefix: String,
+    /// `attachment`, `static`, `peer` or `local`.
+    pub source: &'static str,
+    /// Attachment or virtual interface that it belongs to (the first, where there are several).
+    pub owner: String,
+    /// Index of the group, as in `show groups`.
+    pub group: u32,
+    /// Members that carry traffic.
+    pub live: usize,
+    /// Members that are declared.
+    pub declared: usize,
+}
+
+/// A member of a next-hop group.
+#[derive(Clone, Debug, Serialize)]
+pub struct GroupRow {
+    /// Its border gateway.
+    pub border_gateway: String,
+    /// Index of the group.
+    pub group: u32,
+    /// Attachment or virtual interface.
+    pub owner: String,
+    /// Port that it leaves by.
+    pub interface: String,
+    /// Buckets that lead to it.
+    pub buckets: usize,
+    /// The same, of all buckets, in percent.
+    pub share_percent: f64,
+}
+
+/// A neighbour.
+#[derive(Clone, Debug, Serialize)]
+pub struct NeighborRow {
+    /// `line` or `fabric`.
+    pub side: &'static str,
+    /// Virtual interface, or fabric port.
+    pub interface: String,
+    /// Its address.
+    pub address: String,
+    /// Its Ethernet address; none while it does not answer.
+    pub mac: Option<String>,
+}
+
+/// Packets dropped.
+#[derive(Clone, Debug, Serialize)]
+pub struct DropRow {
+    /// Program.
+    pub program: &'static str,
+    /// Border gateway, where it is known.
+    pub border_gateway: String,
+    /// Virtual interface, where it is known.
+    pub vif: String,
+    /// Attachment, where it is known.
+    pub attachment: String,
+    /// Label of the reason.
+    pub reason: &'static str,
+    /// Packets.
+    pub packets: u64,
+    /// What the reason means.
+    pub help: &'static str,
+}
+
+/// What became of the packets of a program. `received` is the sum of all others.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct SummaryRow {
+    /// Program.
+    pub program: &'static str,
+    /// Packets received.
+    pub received: u64,
+    /// Packets sent on.
+    pub forwarded: u64,
+    /// Packets handed to the kernel of a border gateway.
+    pub punted: u64,
+    /// Packets left to the server's own kernel.
+    pub passed: u64,
+    /// Packets turned into answers.
+    pub answered: u64,
+    /// Packets dropped.
+    pub dropped: u64,
+}
+
+/// All virtual interfaces.
+pub fn vifs(state: &State, count: &impl Count) -> Result<Vec<VifRow>, Error> {
+    let mut rows = Vec::new();
+    for (gateway, vif) in all_vifs(state) {
+        let Some(slot) = state.slots.vifs.get(&vif.name) else { continue };
+        let traffic = count.traffic(Owner::new(OWNER_VIF, *slot))?;
+        let limit = |cap: Option<Cap>| cap.map(|cap| cap.rate);
+        rows.push(VifRow {
+            name: vif.name.clone(),
+            border_gateway: gateway.name.clone(),
+            connection: vif.connection.clone(),
+            interface: interface(state, vif).to_owned(),
+            vlan: vlan(vif.tag),
+            state: vif_state(state, vif),
+            xdp_mode: xdp_mode(state),
+            to_vpc_limit_bps: limit(vif.caps.to_vpc),
+            to_customer_limit_bps: limit(vif.caps.to_customer),
+            to_vpc: traffic.flows[TO_VPC as usize].into(),
+            to_customer: traffic.flows[TO_CUSTOMER as usize].into(),
+        });
+    }
+    Ok(rows)
+}
+
+/// How the programs run.
+pub fn xdp_mode(state: &State) -> &'static str {
+    match state.intent.gateway.xdp_mode {
+        crate::intent::XdpMode::Native => "native",
+        crate::intent::XdpMode::Skb => "skb",
+    }
+}
+
+/// Every VIF with its border gateway.
+pub fn all_vifs(state: &State) -> impl Iterator<Item = (&BorderGateway, &VirtualInterface)> {
+    let gateways = state.intent.border_gateways.iter();
+    gateways.flat_map(|gateway| gateway.virtual_interfaces.iter().map(move |vif| (gateway, vif)))
+}
+
+fn interface<'a>(state: &'a State, vif: &VirtualInterface) -> &'a str {
+    state.intent.connection(&vif.connection).map_or("", |connection| &connection.interface)
+}
+
+fn vlan(tag: Tag) -> String {
+    match tag.inner {
+        Some(inner) => format!("{}.{}", tag.outer.get(), inner.get()),
+        None => tag.outer.get().to_string(),
+    }
+}
+
+/// The first thing that keeps a VIF from carrying traffic.
+pub fn vif_state(state: &State, vif: &VirtualInterface) -> &'static str {
+    let port = state.observed.ports.get(interface(state, vif));
+    let known = |peer| state.observed.neighbors.contains_key(&(vif.name.clone(), peer));
+    if !vif.enabled {
+        "admin_down"
+    } else if !port.is_some_and(|port| port.up) {
+        "port_down"
+    } else if !vif.addresses.iter().all(|link| known(link.peer)) {
+        "no_neighbor"
+    } else {
+        "up"
+    }
+}
+
+/// Where a route comes from.
+pub fn route_source(owner: Owner, host: bool) -> &'static str {
+    match owner.kind() {
+        OWNER_ATTACHMENT => "attachment",
+        OWNER_VIF if host => "peer",
+        OWNER_VIF => "static",
+        _ => "local",
+    }
+}
+
+/// All routes, as they are installed.
+pub fn routes(state: &State) -> Vec<RouteRow> {
+    let mut rows = Vec::new();
+    for (slot, routes) in &state.installed.routes {
+        let peers = peers(state, *slot);
+        for (prefix, route) in routes {
+            let group = state.installed.groups.get(&route.group);
+            let members = group.and_then(|group| state.tables.groups.get(&group.identity));
+            rows.push(RouteRow {
+                border_gateway: domain(state, *slot),
+                prefix: prefix.to_string(),
+                source: route_source(
+                    route.owner,
+                    peers.contains(&prefix.addr()) && prefix.prefix_len() == prefix.max_prefix_len(),
+                ),
+                owner: owner_name(state, route.owner),
+                group: route.group,
+                live: members.map_or(0, |members| members.live.len()),
+                declared: members.map_or(0, |members| members.declared.len()),
+            });
+        }
+    }
+    rows
+}
+
+/// Peers of the VIFs of a border gateway.
+pub fn peers(state: &State, slot: u32) -> Vec<std::net::IpAddr> {
+    let of_slot = |gateway: &BorderGateway| state.slots.domains.get(&gateway.name) == Some(&slot);
+    let vifs = all_vifs(state).filter(|(gateway, _)| of_slot(gateway));
+    vifs.flat_map(|(_, vif)| vif.addresses.iter().map(|link| link.peer)).collect()
+}
+
+/// Name of a border gateway.
+pub fn domain(state: &State, slot: u32) -> String {
+    state.installed.domains.get(&slot).map(|domain| text(&domain.name)).unwrap_or_default()
+}
+
+fn owner_name(state: &State, owner: Owner) -> String {
+    match owner.kind() {
+        OWNER_VIF | OWNER_LOCAL_VIF => state.installed.vifs.get(&owner.index()).map(|vif| text(&vif.name)),
+        OWNER_ATTACHMENT | OWNER_LOCAL_ROUTER => {
+            state.installed.attachments.get(&owner.index()).map(|vpc| text(&vpc.name))
+        }
+        _ => None,
+    }
+    .unwrap_or_default()
+}
+
+/// All members of all groups, with their shares.
+pub fn groups(state: &State) -> Vec<GroupRow> {
+    let ports: BTreeMap<u32, &String> =
+        state.observed.ports.iter().map(|(name, port)| (port.ifindex, name)).collect();
+    let mut rows = Vec::new();
+    for (index, group) in &state.installed.groups {
+        let mut shares: BTreeMap<u16, usize> = BTreeMap::new();
+        for bucket in group.buckets {
+            *shares.entry(bucket).or_default() += 1;
+        }
+        let members = state.tables.groups.get(&group.identity);
+        for (hop, buckets) in shares {
+            let hop = state.installed.next_hops.get(&hop);
+            rows.push(GroupRow {
+                border_gateway: members.map(|members| domain(state, members.domain)).unwrap_or_default(),
+                group: *index,
+                owner: hop.map_or_else(|| "(none alive)".to_owned(), |hop| owner_name(state, hop.owner)),
+                interface: hop
+                    .and_then(|hop| ports.get(&hop.egress_ifindex))
+                    .map(|name| (*name).clone())
+                    .unwrap_or_default(),
+                buckets,
+                share_percent: buckets as f64 * 100.0 / BUCKETS as f64,
+            });
+        }
+    }
+    rows
+}
+
+/// Peers of VIFs, and next hops of the underlay.
+pub fn neighbors(state: &State) -> Vec<NeighborRow> {
+    let peers = all_vifs(state).flat_map(|(_, vif)| {
+        vif.addresses.iter().map(|link| NeighborRow {
+            side: "line",
+            interface: vif.name.clone(),
+            address: link.peer.to_string(),
+            mac: state.observed.neighbors.get(&(vif.name.clone(), link.peer)).map(ToString::to_string),
+        })
+    });
+    let paths: std::collections::BTreeSet<_> = state.observed.underlay.values().flatten().collect();
+    let paths = paths.into_iter().map(|path| NeighborRow {
+        side: "fabric",
+        interface: path.interface.clone(),
+        address: path.next_hop.to_string(),
+        mac: path.mac.map(|mac| mac.to_string()),
+    });
+    peers.chain(paths).collect()
+}
+
+/// Where packets are counted.
+pub struct Scope {
+    /// Index of the counters.
+    pub index: u32,
+    /// Program.
+    pub entry: Entry,
+    /// Border gateway, or nothing.
+    pub border_gateway: String,
+    /// VIF, or nothing.
+    pub vif: String,
+    /// Attachment, or nothing.
+    pub attachment: String,
+}
+
+/// Every scope that can have counted something.
+pub fn scopes(state: &State) -> Vec<Scope> {
+    let bare = |entry| Scope {
+        index: entry_scope(entry),
+        entry,
+        border_gateway: String::new(),
+        vif: String::new(),
+        attachment: String::new(),
+    };
+    let vifs = state.installed.vifs.iter().map(|(index, vif)| Scope {
+        index: vif_scope(*index),
+        border_gateway: domain(state, vif.domain),
+        vif: text(&vif.name),
+        ..bare(Entry::Line)
+    });
+    let vpcs = state.installed.attachments.iter().map(|(index, vpc)| Scope {
+        index: attachment_scope(*index),
+        border_gateway: domain(state, vpc.domain),
+        attachment: text(&vpc.name),
+        ..bare(Entry::Fabric)
+    });
+    Entry::ALL.into_iter().map(bare).chain(vifs).chain(vpcs).collect()
+}
+
+/// What was dropped, most first.
+pub fn drops(state: &State, count: &impl Count) -> Result<Vec<DropRow>, Error> {
+    let mut rows = Vec::new();
+    for scope in scopes(state) {
+        let tally = count.tally(scope.index)?;
+        for (reason, packets) in DropReason::ALL.iter().zip(tally.drops).filter(|(_, packets)| *packets != 0)
+        {
+            rows.push(DropRow {
+                program: scope.entry.name(),
+                border_gateway: scope.border_gateway.clone(),
+                vif: scope.vif.clone(),
+                attachment: scope.attachment.clone(),
+                reason: reason.label(),
+                packets,
+                help: reason.help(),
+            });
+        }
+    }
+    rows.sort_by_key(|row| std::cmp::Reverse(row.packets));
+    Ok(rows)
+}
+
+/// What became of everything.
+pub fn summary(state: &State, count: &impl Count) -> Result<Vec<SummaryRow>, Error> {
+    let scopes = scopes(state);
+    let mut rows = Vec::new();
+    for entry in Entry::ALL {
+        // Ends first: a packet that ends while this is read is one that was received.
+        let mut row = SummaryRow { program: entry.name(), ..SummaryRow::default() };
+        for scope in scopes.iter().filter(|scope| scope.entry == entry) {
+            let tally = count.tally(scope.index)?;
+            row.forwarded += tally.forwarded;
+            row.punted += tally.punted;
+            row.passed += tally.passed;
+            row.answered += tally.answered;
+            row.dropped += tally.drops.iter().sum::<u64>();
+        }
+        row.received = count.received(entry)?;
+        rows.push(row);
+    }
+    Ok(rows)
+}
