@@ -70,8 +70,14 @@ const OLDEST: (u32, u32) = (5, 18);
 const SMALLEST_FABRIC_MTU: (u32, u32) = (1280 + 50, 1280 + 70);
 
 /// Offloads of line ports: a tag that the device takes off, or filters, is one that the program never sees.
-const LINE_FEATURES: [(&str, bool); 4] =
-    [("rx-vlan-hw-parse", false), ("rx-vlan-filter", false), ("rx-lro", false), ("rx-gro-hw", false)];
+const LINE_FEATURES: [(&str, bool); 6] = [
+    ("rx-vlan-hw-parse", false),
+    ("rx-vlan-filter", false),
+    ("rx-vlan-stag-hw-parse", false),
+    ("rx-vlan-stag-filter", false),
+    ("rx-lro", false),
+    ("rx-gro-hw", false),
+];
 /// Offloads of fabric ports.
 const FABRIC_FEATURES: [(&str, bool); 2] = [("rx-lro", false), ("rx-gro-hw", false)];
 /// Offloads of the outer ends of veths.
@@ -85,6 +91,8 @@ pub struct Kernel {
     namespaces: BTreeMap<String, Namespace>,
     /// Neighbours of the underlay that the kernel was asked to manage.
     managed: BTreeSet<(u32, IpAddr)>,
+    /// VIFs whose peers the kernel was asked to manage, since their line was last up.
+    resolving: BTreeSet<String>,
 }
 
 fn namespace_name(intent: &Intent, gateway: &BorderGateway) -> String {
@@ -110,6 +118,7 @@ impl Kernel {
             nudge,
             namespaces: BTreeMap::new(),
             managed: BTreeSet::new(),
+            resolving: BTreeSet::new(),
         })
     }
 
@@ -157,6 +166,8 @@ impl Kernel {
         let links: BTreeMap<String, Link> =
             self.outside.links().await?.into_iter().map(|link| (link.name.clone(), link)).collect();
         self.ensure_ports(intent, &links).await?;
+        // Addresses may have changed: peers are asked for again.
+        self.resolving.clear();
         let wanted: BTreeSet<String> =
             intent.border_gateways.iter().map(|gateway| namespace_name(intent, gateway)).collect();
         for gone in netns::of_gateway(&intent.gateway.name).into_iter().filter(|name| !wanted.contains(name))
@@ -285,6 +296,7 @@ impl Kernel {
                 let port = line_of(intent, vif).and_then(|interface| observed.ports.get(interface));
                 let up = vif.enabled && port.is_some_and(|port| port.up);
                 self.set_up(links.get(&outer_name(&vif.name)), up).await?;
+                self.resolve_peers(intent, gateway, vif, up).await?;
             }
             for vpc in &gateway.vpc_attachments {
                 self.set_up(links.get(&outer_name(&vpc.name)), true).await?;
@@ -296,6 +308,28 @@ impl Kernel {
                 self.outside.manage_neighbor(port.ifindex, path.next_hop).await?;
                 self.managed.insert((port.ifindex, path.next_hop));
             }
+        }
+        Ok(())
+    }
+
+    /// Asks for the peers of a VIF each time its line comes up, when an answer can arrive: a question that nobody hears
+    /// is repeated seconds later only.
+    async fn resolve_peers(
+        &mut self,
+        intent: &Intent,
+        gateway: &BorderGateway,
+        vif: &VirtualInterface,
+        up: bool,
+    ) -> Result<(), KernelError> {
+        if !up {
+            self.resolving.remove(&vif.name);
+        } else if !self.resolving.contains(&vif.name)
+            && let Some(namespace) = self.namespaces.get(&namespace_name(intent, gateway))
+        {
+            for link in &vif.addresses {
+                namespace.resolve(&vif.name, link.peer).await?;
+            }
+            self.resolving.insert(vif.name.clone());
         }
         Ok(())
     }
@@ -337,7 +371,6 @@ fn veths(intent: &Intent, gateway: &BorderGateway, links: &BTreeMap<String, Link
         addresses: vif.addresses.iter().map(|link| link.local).collect(),
         arp: true,
         routes: Vec::new(),
-        peers: vif.addresses.iter().map(|link| link.peer).collect(),
     });
     let vpcs = gateway.vpc_attachments.iter().map(|vpc| Wanted {
         name: vpc.name.clone(),
@@ -347,7 +380,6 @@ fn veths(intent: &Intent, gateway: &BorderGateway, links: &BTreeMap<String, Link
         addresses: vpc.router.addresses.iter().map(|address| IpNet::from(*address)).collect(),
         arp: false,
         routes: vpc.cidrs.clone(),
-        peers: Vec::new(),
     });
     vifs.chain(vpcs).collect()
 }

@@ -272,7 +272,7 @@ fn cable(left: &Netns, left_port: &str, right: &Netns, right_port: &str, mtu: u3
     ])?;
     right.ip(&[&format!("link set {right_port} up")])?;
     for (netns, port) in [(left, left_port), (right, right_port)] {
-        netns.run(&format!("ethtool -K {port} tx off txvlan off rxvlan off gro on"))?;
+        netns.run(&format!("ethtool -K {port} tx off txvlan off rxvlan off tx-vlan-stag-hw-insert off rx-vlan-stag-hw-parse off gro on"))?;
     }
     Ok(())
 }

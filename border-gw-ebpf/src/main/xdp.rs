@@ -1,6 +1,8 @@
 //! Entries: a context in, an action out. `Packet` over an XDP context is the one place with packet pointers.
 
-use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
+use core::ptr;
+
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::helpers::generated::bpf_xdp_get_buff_len;
 use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
 use aya_ebpf::macros::xdp;
@@ -21,42 +23,53 @@ static LICENSE: [u8; 4] = *b"GPL\0";
 #[xdp]
 fn line(ctx: XdpContext) -> u32 {
     maps::received(Entry::Line);
-    let outcome = line::line(&mut Frame(&ctx), &Maps, ifindex(&ctx));
-    finish(&ctx, outcome)
+    let ifindex = ifindex(&ctx);
+    let outcome = line::line(&mut Frame(&ctx), &Maps, ifindex);
+    finish(&ctx, ifindex, outcome)
 }
 
 /// Frames from the fabric.
 #[xdp]
 fn fabric(ctx: XdpContext) -> u32 {
     maps::received(Entry::Fabric);
-    let outcome = fabric::fabric(&mut Frame(&ctx), &Maps, ifindex(&ctx));
-    finish(&ctx, outcome)
+    let ifindex = ifindex(&ctx);
+    let outcome = fabric::fabric(&mut Frame(&ctx), &Maps, ifindex);
+    finish(&ctx, ifindex, outcome)
 }
 
 /// Frames from the kernel, on the outer ends of veths.
 #[xdp]
 fn host(ctx: XdpContext) -> u32 {
     maps::received(Entry::Host);
-    let outcome = host::host(&mut Frame(&ctx), &Maps, ifindex(&ctx));
-    finish(&ctx, outcome)
+    let ifindex = ifindex(&ctx);
+    let outcome = host::host(&mut Frame(&ctx), &Maps, ifindex);
+    finish(&ctx, ifindex, outcome)
 }
 
 #[inline(always)]
 fn ifindex(ctx: &XdpContext) -> u32 {
-    ctx.ingress_ifindex() as u32
+    // Volatile: the verifier allows this field to be read whole, and the compiler would read a part where that is enough.
+    // SAFETY: the context is the program's own.
+    unsafe { ptr::read_volatile(&raw const (*ctx.ctx).ingress_ifindex) }
 }
 
 /// Turns a verdict into an action, and counts it: the one place where packets end.
 #[inline(always)]
-fn finish(ctx: &XdpContext, outcome: Outcome) -> u32 {
-    let (verdict, action) = match outcome.verdict {
-        Verdict::Forward(ifindex) | Verdict::Punt(ifindex) => match maps::redirect(ifindex) {
-            Some(action) => (outcome.verdict, action),
+fn finish(ctx: &XdpContext, ingress: u32, outcome: Outcome) -> u32 {
+    let egress = match outcome.verdict {
+        Verdict::Forward(ifindex) | Verdict::Punt(ifindex) => Some(ifindex),
+        // Not XDP_TX: on a veth whose peer has GRO and no XDP, that waits for the next packet (drivers/net/veth.c,
+        // veth_xdp_flush).
+        Verdict::Answer => Some(ingress),
+        Verdict::Pass | Verdict::Drop(_) => None,
+    };
+    let (verdict, action) = match (egress, outcome.verdict) {
+        (Some(ifindex), verdict) => match maps::redirect(ifindex) {
+            Some(action) => (verdict, action),
             None => (Verdict::Drop(DropReason::NoEgress), XDP_DROP),
         },
-        Verdict::Pass => (outcome.verdict, XDP_PASS),
-        Verdict::Answer => (outcome.verdict, XDP_TX),
-        Verdict::Drop(_) => (outcome.verdict, XDP_DROP),
+        (None, Verdict::Pass) => (Verdict::Pass, XDP_PASS),
+        (None, verdict) => (verdict, XDP_DROP),
     };
     maps::tally(outcome.scope, verdict);
     trace(ctx, verdict);

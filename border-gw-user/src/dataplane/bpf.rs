@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
+use aya::{Ebpf, EbpfLoader};
 use border_gw_common::abi::Entry;
 
 use super::contents::Contents;
@@ -28,7 +28,6 @@ impl Bpf {
     pub fn open(gateway: &str, mode: XdpMode) -> Result<Self, Error> {
         pins::prepare(gateway)?;
         let mut loader = EbpfLoader::new();
-        loader.verifier_log_level(VerifierLogLevel::empty());
         for map in super::contents::NAMES {
             loader.map_pin_path(map, pins::map(gateway, map));
         }

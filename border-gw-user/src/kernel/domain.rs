@@ -36,8 +36,6 @@ pub(super) struct Wanted {
     pub(super) arp: bool,
     /// Routes straight into it.
     pub(super) routes: Vec<IpNet>,
-    /// Peers to keep resolved.
-    pub(super) peers: Vec<IpAddr>,
 }
 
 /// A namespace and its socket.
@@ -196,10 +194,10 @@ impl Namespace {
         for route in &veth.routes {
             self.route(direct_route(*route, link.index)).await?;
         }
-        for peer in &veth.peers {
-            self.netlink.manage_neighbor(link.index, *peer).await?;
-        }
-        Ok(())
+        let name = &link.name;
+        let probe =
+            ["ipv4", "ipv6"].map(|family| (format!("{family}/neigh/{name}/interval_probe_time_ms"), "1000"));
+        netns::sysctls(&self.name, probe.into())
     }
 
     async fn addresses(&self, link: &Link, veth: &Wanted) -> Result<(), KernelError> {
@@ -321,6 +319,15 @@ impl Namespace {
         Ok(())
     }
 
+    /// Lets the kernel resolve a peer, at once and from then on.
+    pub(super) async fn resolve(&self, object: &str, peer: IpAddr) -> Result<(), KernelError> {
+        match self.inner.get(object) {
+            Some(index) => self.netlink.manage_neighbor(*index, peer).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The Ethernet address of a neighbour on an object's interface, where it answers.
     pub(super) fn neighbor(&self, object: &str, address: IpAddr) -> Option<MacAddr> {
         let index = *self.inner.get(object)?;
         self.neighbors.get(&(index, address))?.mac
