@@ -1,8 +1,11 @@
 //! The testbed: namespaces, customers, VPC hosts, and a gateway between them.
 
+pub mod caps;
 pub mod config;
 pub mod daemon;
+pub mod frames;
 pub mod metrics;
 pub mod netns;
+pub mod proof;
 pub mod shim;
 pub mod testbed;

@@ -11,6 +11,7 @@
 //! devices.
 
 use std::fs;
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 
 use crate::config;
@@ -129,7 +130,7 @@ impl Testbed {
         cable(&self.fabric, "h2", &self.host2, "eth0", FABRIC_MTU)?;
         cable(&self.fabric, "h3", &self.host3, "eth0", FABRIC_MTU)?;
         self.switch.ip(&[
-            &format!("link add br0 type bridge stp_state 0 mcast_snooping 0"),
+            "link add br0 type bridge stp_state 0 mcast_snooping 0",
             &format!("link set br0 mtu {LINE_MTU} up"),
             "link set uplink master br0",
             "link set p1 master br0",
@@ -167,6 +168,12 @@ impl Testbed {
 
     /// The link of fab0 is a bridge with host3 on it; all else is behind the router.
     fn underlay(&self) -> anyhow::Result<()> {
+        // A dead neighbour is noticed in seconds, not in a minute.
+        self.server.sysctl(&[
+            ("ipv4/neigh/fab0/base_reachable_time_ms", "1000"),
+            ("ipv4/neigh/fab0/delay_first_probe_time", "1"),
+            ("ipv4/neigh/fab0/interval_probe_time_ms", "1000"),
+        ])?;
         self.server.ip(&[
             "address add 192.0.2.10/32 dev lo",
             "address add 10.90.0.2/24 dev fab0",
@@ -208,16 +215,17 @@ impl Testbed {
         let three = host(5003, "02:00:5e:00:00:03", "10.1.0.10/16", "fd00:1::10/48", "10.1.0.1", "fd00:1::1");
         let four = host(5004, "02:00:5e:00:00:04", "10.4.0.10/16", "fd00:4::10/48", "10.4.0.1", "fd00:4::1");
         let far = host(5001, "02:00:5e:00:00:01", "10.1.0.11/16", "fd00:1::11/48", "10.1.0.1", "fd00:1::1");
-        self.host1.vpc_host(&self.run, "192.0.2.21", &one)?;
-        self.host1.vpc_host(&self.run, "192.0.2.21", &two)?;
-        self.host2.vpc_host(&self.run, "192.0.2.22", &three)?;
-        self.host2.vpc_host(&self.run, "192.0.2.22", &four)?;
-        self.host3.vpc_host(&self.run, "10.90.0.23", &far)
+        self.host1.vpc_host("192.0.2.21", &one)?;
+        self.host1.vpc_host("192.0.2.21", &two)?;
+        self.host2.vpc_host("192.0.2.22", &three)?;
+        self.host2.vpc_host("192.0.2.22", &four)?;
+        self.host3.vpc_host("10.90.0.23", &far)
     }
 
     /// The namespace of a VPC's host on a hypervisor.
-    pub fn vpc(&self, hypervisor: &Netns, vni: u32) -> Netns {
-        Netns { name: format!("{}-v{vni}", hypervisor.name) }
+    pub fn vpc(&self, hypervisor: &Netns, vni: u32) -> ManuallyDrop<Netns> {
+        // It belongs to the run, with which it is removed.
+        ManuallyDrop::new(Netns { name: format!("{}-v{vni}", hypervisor.name) })
     }
 }
 
@@ -229,10 +237,10 @@ impl Drop for Testbed {
 
 impl Netns {
     /// A VPC's host: a namespace with a VXLAN device whose underlay is here.
-    fn vpc_host(&self, _run: &str, vtep: &str, host: &Host) -> anyhow::Result<()> {
+    fn vpc_host(&self, vtep: &str, host: &Host) -> anyhow::Result<()> {
         let name = format!("{}-v{}", self.name, host.vni);
         let (run, role) = name.split_once('-').unwrap_or((&name, ""));
-        let vpc = Netns::new(run, role)?;
+        let vpc = ManuallyDrop::new(Netns::new(run, role)?);
         vpc.sysctl(&[
             ("ipv6/conf/all/accept_dad", "0"),
             ("ipv6/conf/default/accept_dad", "0"),
@@ -251,11 +259,10 @@ impl Netns {
             "link set vpc0 up",
             &format!("address add {} dev vpc0", host.v4),
             &format!("address add {} dev vpc0 nodad", host.v6),
+            "address add 10.1.9.9/32 dev vpc0",
             &format!("route add default via {}", host.router_v4),
             &format!("route add default via {}", host.router_v6),
         ])?;
-        // Removed with the run: its name belongs to the run's.
-        std::mem::forget(vpc);
         Ok(())
     }
 }

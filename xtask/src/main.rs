@@ -1,2 +1,58 @@
-//! The repository's tasks.
-fn main() {}
+//! The repository's tasks: `cargo xtask setup|run|test|bench|tidy`. Builds without anything that `setup` installs.
+
+mod bench;
+mod run;
+mod setup;
+mod shell;
+mod test;
+mod tidy;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The repository's tasks")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what is missing: BPF tool-chain, and the programs of the testbed
+    Setup,
+    /// Make the testbed, show it working, and keep it until Ctrl-C
+    Run {
+        /// Prove it and exit
+        #[arg(long)]
+        check: bool,
+    },
+    /// Run the tests, privileged ones in network namespaces
+    Test {
+        /// Add the long ones
+        #[arg(long)]
+        all: bool,
+        /// Only tests whose name contains this
+        filter: Option<String>,
+    },
+    /// Measure, each figure beside its control
+    Bench {
+        /// Exit 1 when figures are out of bounds: `caps`
+        #[arg(long)]
+        check: Option<String>,
+        /// Write the figures to a file as well
+        #[arg(long)]
+        json: Option<std::path::PathBuf>,
+    },
+    /// Check the repository's own rules
+    Tidy,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().task {
+        Task::Setup => setup::setup(),
+        Task::Run { check } => run::run(check),
+        Task::Test { all, filter } => test::test(all, filter.as_deref()),
+        Task::Bench { check, json } => bench::bench(check.as_deref(), json.as_deref()),
+        Task::Tidy => tidy::tidy(),
+    }
+}

@@ -1,0 +1,231 @@
+//! Bandwidth: what caps let through, measured at the receiver, beside a virtual interface without a cap.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+
+use crate::netns::Netns;
+use crate::proof::wait_until_up;
+use crate::testbed::Testbed;
+
+/// iperf3's server; it ends after one test.
+fn listen(at: &Netns) -> anyhow::Result<crate::netns::Running> {
+    let server = at.start("iperf3 -s -1 -p 5201")?;
+    for _ in 0..100 {
+        if at.run("ss -Hltn sport = :5201")?.contains("5201") {
+            return Ok(server);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    bail!("iperf3 does not listen in {}", at.name)
+}
+
+/// TCP from `from` to `to` for some seconds, in bits of payload a second.
+pub fn tcp(from: &Netns, to: &Netns, address: &str, seconds: u32) -> anyhow::Result<f64> {
+    let _server = listen(to)?;
+    let said = from.run(&format!("iperf3 -J -c {address} -p 5201 -t {seconds} --connect-timeout 3000"))?;
+    let result: Value = serde_json::from_str(&said)?;
+    result["end"]["sum_received"]["bits_per_second"].as_f64().context("iperf3 reports no rate")
+}
+
+/// Bytes of IP packets that an interface received, and how many packets.
+fn received(at: &Netns, interface: &str) -> anyhow::Result<(f64, Instant)> {
+    let text = at.run(&format!("ip -s -j link show dev {interface}"))?;
+    let now = Instant::now();
+    let links: Value = serde_json::from_str(&text)?;
+    let rx = &links[0]["stats64"]["rx"];
+    let number = |name: &str| rx[name].as_f64().context("no statistics");
+    // Ethernet is no part of a cap.
+    Ok((number("bytes")? - 14.0 * number("packets")?, now))
+}
+
+/// UDP offered at a rate in `flows` flows; bits of IP packets a second that arrive, over the middle of the run.
+pub fn udp(
+    from: &Netns,
+    to: (&Netns, &[&str]),
+    address: &str,
+    offered: u64,
+    flows: u64,
+) -> anyhow::Result<f64> {
+    let _server = listen(to.0)?;
+    let each = offered / flows;
+    let client = from.start(&format!("iperf3 -u -c {address} -p 5201 -b {each} -P {flows} -l 1400 -t 5"))?;
+    thread::sleep(Duration::from_millis(1500));
+    let sum = || -> anyhow::Result<(f64, Instant)> {
+        let mut total = (0.0, Instant::now());
+        for interface in to.1 {
+            let (bytes, now) = received(to.0, interface)?;
+            total = (total.0 + bytes, now);
+        }
+        Ok(total)
+    };
+    let start = sum()?;
+    thread::sleep(Duration::from_millis(2500));
+    let end = sum()?;
+    drop(client);
+    Ok((end.0 - start.0) * 8.0 / (end.1 - start.1).as_secs_f64())
+}
+
+/// A figure with its bounds, in Mbps.
+struct Figure {
+    name: &'static str,
+    low: f64,
+    high: f64,
+    runs: Vec<f64>,
+}
+
+impl Figure {
+    fn median(&self) -> f64 {
+        let mut runs = self.runs.clone();
+        runs.sort_by(f64::total_cmp);
+        runs.get(runs.len() / 2).copied().unwrap_or(0.0)
+    }
+
+    fn is_within(&self) -> bool {
+        (self.low..=self.high).contains(&self.median())
+    }
+}
+
+/// Interleaved runs of each case.
+const RUNS: usize = 3;
+/// No upper bound.
+const ANY: f64 = f64::INFINITY;
+
+/// A case: name, bounds in Mbps, measurement in bits a second.
+type Case<'a> = (&'static str, f64, f64, Box<dyn Fn() -> anyhow::Result<f64> + 'a>);
+
+const M: u64 = 1_000_000;
+
+fn cases<'a>(testbed: &'a Testbed) -> Vec<Case<'a>> {
+    let v1 = testbed.vpc(&testbed.host1, 5001);
+    let v3 = testbed.vpc(&testbed.host2, 5003);
+    let v4 = testbed.vpc(&testbed.host2, 5004);
+    let [v1, v3, v4] = [v1, v3, v4].map(|netns| &*Box::leak(Box::new(netns)) as &Netns);
+    let (a, b, d, e) = (&testbed.cust_a, &testbed.cust_b, &testbed.cust_d, &testbed.cust_e);
+    let vpc: &[&str] = &["vpc0"];
+    let both: &[&str] = &["eth0", "eth1"];
+    let one: &[&str] = &["eth0"];
+    vec![
+        (
+            "control: no cap, 300 Mbps offered",
+            297.0,
+            ANY,
+            Box::new(move || udp(b, (v3, vpc), "10.1.0.10", 310 * M, 1)),
+        ),
+        (
+            "100 Mbps to_vpc, UDP 300 offered",
+            95.0,
+            101.0,
+            Box::new(move || udp(a, (v1, vpc), "10.1.0.10", 300 * M, 1)),
+        ),
+        (
+            "100 Mbps to_customer, UDP 300 offered",
+            95.0,
+            101.0,
+            Box::new(move || udp(v1, (a, both), "172.16.0.1", 300 * M, 1)),
+        ),
+        ("100 Mbps to_vpc, TCP", 85.0, 101.0, Box::new(move || tcp(a, v1, "10.1.0.10", 5))),
+        ("100 Mbps to_customer, TCP", 85.0, 101.0, Box::new(move || tcp(v1, a, "172.16.0.1", 5))),
+        (
+            "two lines of 100 Mbps, 64 flows of 8",
+            190.0,
+            202.0,
+            Box::new(move || udp(v1, (a, both), "172.16.0.1", 512 * M, 64)),
+        ),
+        (
+            "a connection's 200 Mbps, VIF of 1 Gbps",
+            190.0,
+            202.0,
+            Box::new(move || udp(d, (v4, vpc), "10.4.0.10", 500 * M, 1)),
+        ),
+        (
+            "1 Gbps to_vpc, UDP 1300 offered",
+            950.0,
+            1010.0,
+            Box::new(move || udp(e, (v4, vpc), "10.4.0.10", 1300 * M, 1)),
+        ),
+        ("1 Gbps to_customer, TCP", 850.0, 1010.0, Box::new(move || tcp(v4, e, "172.19.0.1", 5))),
+        (
+            "the other VIF on a flooded line, 50 offered",
+            49.0,
+            53.0,
+            Box::new(move || beside_a_flood(d, e, v4)),
+        ),
+        (
+            "one of two lines cut, 64 flows of 8",
+            95.0,
+            101.0,
+            Box::new(move || with_a_line_cut(testbed, v1, one, both)),
+        ),
+    ]
+}
+
+/// What one VIF gets while the other on its port is flooded far over its cap.
+fn beside_a_flood(flooder: &Netns, other: &Netns, host: &Netns) -> anyhow::Result<f64> {
+    let _sink = host.start("iperf3 -s -1 -p 5202")?;
+    thread::sleep(Duration::from_millis(200));
+    let _flood = flooder.start("iperf3 -u -c 10.4.0.10 -p 5202 -b 500M -l 1400 -t 8")?;
+    let _server = listen(host)?;
+    let said = other.run("iperf3 -J -u -c 10.4.0.10 -p 5201 -b 50M -l 1400 -t 4")?;
+    let result: Value = serde_json::from_str(&said)?;
+    let sum = &result["end"]["sum"];
+    let lost = sum["lost_percent"].as_f64().context("iperf3 reports no loss")?;
+    // Offered in payload; 28 bytes of headers each.
+    Ok(50e6 * (1.0 - lost / 100.0) * 1428.0 / 1400.0)
+}
+
+fn with_a_line_cut(testbed: &Testbed, host: &Netns, cut: &[&str], both: &[&str]) -> anyhow::Result<f64> {
+    for port in cut {
+        testbed.cust_a.ip(&[&format!("link set {port} down")])?;
+    }
+    thread::sleep(Duration::from_millis(500));
+    let rate = udp(host, (&testbed.cust_a, both), "172.16.0.1", 512 * M, 64);
+    for port in cut {
+        testbed.cust_a.ip(&[&format!("link set {port} up")])?;
+    }
+    testbed.cust_a.ip(&["address replace fd00:10::1/126 dev eth0 nodad"])?;
+    thread::sleep(Duration::from_secs(2));
+    rate
+}
+
+/// Measures every case; with `--check`, an error when one is out of bounds.
+pub fn bench(options: &[&str]) -> anyhow::Result<()> {
+    let check = options.contains(&"--check");
+    let json = options.iter().position(|option| *option == "--json").and_then(|at| options.get(at + 1));
+    let (testbed, daemon) = Testbed::with_gateway()?;
+    wait_until_up(&daemon)?;
+    let cases = cases(&testbed);
+    let mut figures: Vec<Figure> = cases
+        .iter()
+        .map(|(name, low, high, _)| Figure { name, low: *low, high: *high, runs: Vec::new() })
+        .collect();
+    for run in 1..=RUNS {
+        for ((name, _, _, measure), figure) in cases.iter().zip(&mut figures) {
+            let rate = measure().with_context(|| (*name).to_owned())? / 1e6;
+            println!("run {run}: {rate:8.1} Mbps  {name}");
+            figure.runs.push(rate);
+        }
+    }
+    println!("\n  median     from       to  Mbps");
+    for figure in &figures {
+        let mark = if figure.is_within() { "" } else { "   <-- out of bounds" };
+        println!("{:8.1} {:8.1} {:8.1}  {}{mark}", figure.median(), figure.low, figure.high, figure.name);
+    }
+    if let Some(path) = json {
+        let rows: Vec<Value> = figures
+            .iter()
+            .map(|figure| serde_json::json!({"name": figure.name, "unit": "Mbps", "median": figure.median(), "runs": figure.runs}))
+            .collect();
+        std::fs::write(path, serde_json::to_string_pretty(&rows)?)?;
+    }
+    let wrong = figures.iter().filter(|figure| !figure.is_within()).count();
+    if check && !figures[0].is_within() {
+        bail!("void: the control lost packets, so that this machine was too busy to measure");
+    }
+    if check && wrong > 0 {
+        bail!("{wrong} of {} figures are out of bounds", figures.len());
+    }
+    Ok(())
+}

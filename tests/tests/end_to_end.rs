@@ -1,0 +1,50 @@
+//! Each proof of `border_gw_tests::proof`, in a testbed of its own.
+
+use border_gw_tests::proof::{PROOFS, wait_until_up};
+use border_gw_tests::testbed::Testbed;
+
+/// Runs one proof, or says why it cannot be run.
+fn prove(name: &str) {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: network namespaces and BPF take root");
+        return;
+    }
+    let (_, proof) = PROOFS.iter().find(|(other, _)| *other == name).expect("a proof of this name");
+    let (testbed, mut daemon) = Testbed::with_gateway().unwrap();
+    wait_until_up(&daemon).unwrap();
+    if let Err(error) = proof(&testbed, &mut daemon) {
+        panic!("{name}: {error:#}\n{}", daemon.log());
+    }
+}
+
+macro_rules! proofs {
+    ($($test:ident: $name:literal;)+) => {
+        $(#[test]
+        fn $test() {
+            prove($name);
+        })+
+
+        #[test]
+        fn every_proof_is_a_test() {
+            let mut tests = vec![$($name),+];
+            let mut proofs: Vec<_> = PROOFS.iter().map(|(name, _)| *name).collect();
+            tests.sort_unstable();
+            proofs.sort_unstable();
+            assert_eq!(tests, proofs);
+        }
+    };
+}
+
+proofs! {
+    reach: "customers and VPC hosts reach each other, IPv4 and IPv6, ping and TCP";
+    isolation: "identical addresses of two customers stay apart";
+    flows: "64 flows use both lines, and a flow stays on its line";
+    asymmetry: "a packet that leaves by one line is answered on the other";
+    abuse: "what may not pass is dropped under its own name";
+    transit: "virtual interfaces do not reach each other without transit";
+    conservation: "every packet is accounted for, after a million";
+    metrics: "Prometheus and promtool read the metrics";
+    crash: "kill -9 leaves forwarding as it was, and a new daemon adopts it";
+    fabric_failures: "a fabric port or a VTEP's neighbour goes, and traffic goes on";
+    line_failure: "a line goes, and traffic goes on over the other";
+}
