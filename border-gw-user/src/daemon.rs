@@ -27,7 +27,7 @@ pub(crate) async fn run(config: &Path) -> anyhow::Result<()> {
     let intent = Arc::new(intent::load(config)?);
     require_privileges()?;
     let _lock = lock(&intent)?;
-    let mut kernel = Kernel::open(&intent)?;
+    let kernel = Kernel::open(&intent)?;
     kernel.preflight(&intent).await?;
     let dataplane = Bpf::open(&intent.gateway.name, intent.gateway.xdp_mode)?;
     let listeners = control::listen(&intent).await?;

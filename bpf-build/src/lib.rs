@@ -6,9 +6,13 @@ use std::process::Command;
 use anyhow::{Context as _, bail};
 use aya_build::{Package, Toolchain, build_ebpf};
 
-/// rustup tool-chains that can build `core` for BPF, the first that is there is used: a nightly with `rust-src`, or the
-/// distribution's Rust with its sources, linked as `bpf`.
-pub const TOOLCHAINS: [&str; 2] = ["nightly", "bpf"];
+/// The nightly that BPF programs are built with, where rustup can have it. It is pinned by its LLVM: bpf-linker reads what
+/// the compiler wrote only when its own LLVM ([`LLVM`]) is not older.
+pub const NIGHTLY: &str = "nightly-2026-05-20";
+/// The distribution's Rust with its sources, linked into rustup under this name.
+pub const LINKED: &str = "bpf";
+/// Major version of the LLVM of both.
+pub const LLVM: u32 = 22;
 
 /// Builds the binaries of the package `name` at `dir` into `OUT_DIR`. For build scripts, before they start a thread.
 ///
@@ -27,13 +31,16 @@ pub fn build(name: &str, dir: &str, features: &[&str]) -> anyhow::Result<()> {
     unsafe { std::env::set_var("RUSTC_BOOTSTRAP", "1") };
     let package = Package { name, root_dir: dir, no_default_features: false, features };
     build_ebpf([package], Toolchain::Custom(&chosen)).with_context(|| {
-        format!("cannot build `{name}` with tool-chain `{chosen}`; if bpf-linker is missing, run `cargo xtask setup`")
+        format!(
+            "cannot build `{name}` with tool-chain `{chosen}`; if bpf-linker is missing, or older than LLVM {LLVM}, run \
+             `cargo xtask setup`"
+        )
     })
 }
 
-/// The tool-chain that is used, if there is one.
+/// The tool-chain that is used, if there is one: the first that can build `core`.
 pub fn toolchain() -> Option<String> {
-    TOOLCHAINS.into_iter().find(|name| has_sources(name)).map(str::to_owned)
+    [NIGHTLY, LINKED].into_iter().find(|name| has_sources(name)).map(str::to_owned)
 }
 
 /// Whether a tool-chain exists and has the standard library's sources, without which `-Z build-std` cannot work.

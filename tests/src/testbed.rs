@@ -284,24 +284,24 @@ fn cable(left: &Netns, left_port: &str, right: &Netns, right_port: &str, mtu: u3
     Ok(())
 }
 
-/// A customer's router: its LAN on `lo`, and its lines. `net` numbers the link subnets.
+/// A customer's router: its LAN on `lo`, and its lines, whose ports have room for the tags beyond the 1,500 bytes of IP.
+/// `net` numbers the link subnets.
 fn customer(netns: &Netns, v4: &str, v6: &str, lines: &[(&Line, u32)]) -> anyhow::Result<()> {
     let (lan_v4, lan_v6) = (v4.split('/').next().unwrap_or(v4), v6.split('/').next().unwrap_or(v6));
     let mut commands = vec![format!("address add {v4} dev lo"), format!("address add {v6} dev lo nodad")];
     let (mut hops_v4, mut hops_v6) = (String::new(), String::new());
     for (line, net) in lines {
         let port = &line.interface;
-        commands.push(format!("link set {port} mtu 1500"));
         commands.push(format!("address add 169.254.{net}.1/30 dev {port}"));
         commands.push(format!("address add fd00:{net}::1/126 dev {port} nodad"));
         hops_v4 += &format!(" nexthop via 169.254.{net}.2 dev {port}");
         hops_v6 += &format!(" nexthop via fd00:{net}::2 dev {port}");
     }
     for vpc in ["10.1.0.0/16", "10.2.0.0/16", "10.4.0.0/16"] {
-        commands.push(format!("route add {vpc} src {lan_v4}{hops_v4}"));
+        commands.push(format!("route add {vpc} src {lan_v4} mtu 1500{hops_v4}"));
     }
     for vpc in ["fd00:1::/48", "fd00:2::/48", "fd00:4::/48"] {
-        commands.push(format!("route add {vpc} src {lan_v6}{hops_v6}"));
+        commands.push(format!("route add {vpc} src {lan_v6} mtu 1500{hops_v6}"));
     }
     netns.ip(&commands.iter().map(String::as_str).collect::<Vec<_>>())
 }

@@ -3,9 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, bail};
+use bpf_build::{LINKED, LLVM, NIGHTLY};
 
 use crate::shell::{command, has, quietly};
 
@@ -22,21 +23,21 @@ const PROGRAMS: [(&str, &str); 8] = [
 ];
 /// Debian's Rust with the sources of `core`, which BPF programs are built from.
 const DEBIAN_RUST: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
-/// The LLVM that this Rust was built with, for bpf-linker.
+/// The LLVM that bpf-linker is built with, and what it needs beside it.
 const DEBIAN_LLVM: [&str; 4] = ["llvm-22-dev", "libpolly-22-dev", "libzstd-dev", "zlib1g-dev"];
-/// Where it lands.
-const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
-/// The linker's version, which goes with LLVM 22.
+/// Where Debian puts it.
+const DEBIAN_LLVM_PREFIX: &str = "/usr/lib/llvm-22";
+/// The linker that goes with it; older ones know no such LLVM.
 const BPF_LINKER: &str = "0.13.0";
-/// Longest that a download of a nightly may take before the distribution's way is tried.
-const NIGHTLY_PATIENCE: Duration = Duration::from_secs(180);
+/// Longest that a download of a tool-chain may take before the distribution's way is tried, in seconds.
+const NIGHTLY_PATIENCE_S: u32 = 180;
 
 /// Installs what is missing.
 pub(crate) fn setup() -> anyhow::Result<()> {
     let started = Instant::now();
     programs()?;
     let chosen = toolchain()?;
-    linker(&chosen)?;
+    linker()?;
     nextest()?;
     println!(
         "setup: ready in {:.1} s; BPF programs are built with `{chosen}`",
@@ -113,63 +114,68 @@ impl Drop for NoDaemons {
     }
 }
 
-/// A tool-chain with the sources of `core`: a nightly, or the distribution's Rust linked as `bpf`.
+/// A tool-chain with the sources of `core`: a nightly, or the distribution's Rust linked into rustup.
 fn toolchain() -> anyhow::Result<String> {
     if !has("rustup") {
         bail!(
             "rustup is missing, by which the BPF tool-chain is told from the stable one: install it as the Rust project says"
         );
     }
-    for name in ["nightly", "bpf"] {
-        if has_sources(name) {
-            return Ok(name.to_owned());
-        }
+    if let Some(found) = bpf_build::toolchain() {
+        return Ok(found);
     }
-    let tried =
-        step(
-            "asking rustup for a nightly with rust-src",
-            || Ok(nightly().is_ok() && has_sources("nightly")),
-        )?;
-    if tried {
-        return Ok("nightly".to_owned());
-    }
-    println!("setup: rustup cannot have one here; taking the distribution's Rust");
-    step(&format!("installing {}", DEBIAN_RUST.join(" ")), || apt(&DEBIAN_RUST))?;
-    quietly(&mut command("rustup toolchain link bpf /usr"))?;
-    if !has_sources("bpf") {
-        bail!(
-            "the distribution's Rust has no sources of `core`: install a nightly by `rustup toolchain install nightly --component rust-src`"
+    step(&format!("asking rustup for {NIGHTLY} with rust-src"), || {
+        let line = format!(
+            "timeout {NIGHTLY_PATIENCE_S} rustup toolchain install {NIGHTLY} --profile minimal --component rust-src \
+             --no-self-update"
         );
+        // A no is an answer: the distribution's Rust is next.
+        Ok(quietly(&mut command(&line)).is_ok())
+    })?;
+    if let Some(found) = bpf_build::toolchain() {
+        return Ok(found);
     }
-    Ok("bpf".to_owned())
+    println!("setup: rustup cannot have it here; taking the distribution's Rust");
+    step(&format!("installing {}", DEBIAN_RUST.join(" ")), || apt(&DEBIAN_RUST))?;
+    quietly(&mut command(&format!("rustup toolchain link {LINKED} /usr")))?;
+    bpf_build::toolchain().with_context(|| {
+        format!(
+            "the distribution's Rust has no sources of `core`: install a nightly by `rustup toolchain install {NIGHTLY} \
+             --component rust-src`, and run this again"
+        )
+    })
 }
 
-fn nightly() -> anyhow::Result<()> {
-    let line = format!(
-        "timeout {} rustup toolchain install nightly --profile minimal --component rust-src --no-self-update",
-        NIGHTLY_PATIENCE.as_secs()
-    );
-    quietly(&mut command(&line)).map(drop)
-}
-
-fn has_sources(toolchain: &str) -> bool {
-    let sysroot = quietly(&mut command(&format!("rustup run {toolchain} rustc --print sysroot")));
-    sysroot.is_ok_and(|sysroot| Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core").exists())
-}
-
-fn linker(toolchain: &str) -> anyhow::Result<()> {
-    if has("bpf-linker") {
+/// bpf-linker: what is there, where it is new enough; else built with Debian's LLVM; else what binstall finds.
+fn linker() -> anyhow::Result<()> {
+    if has("bpf-linker") && is_new_enough(&quietly(&mut command("bpf-linker --version"))?) {
         return Ok(());
     }
-    if toolchain == "nightly" {
+    if has("apt-get") {
+        let line = format!(
+            "cargo install --force --locked bpf-linker --version {BPF_LINKER} --no-default-features --features llvm-{LLVM}"
+        );
+        step(&format!("installing {}", DEBIAN_LLVM.join(" ")), || apt(&DEBIAN_LLVM))?;
         return step("building bpf-linker", || {
-            quietly(&mut command("cargo install --locked bpf-linker")).map(drop)
+            quietly(command(&line).env("LLVM_PREFIX", DEBIAN_LLVM_PREFIX)).map(drop)
         });
     }
-    step(&format!("installing {}", DEBIAN_LLVM.join(" ")), || apt(&DEBIAN_LLVM))?;
-    let line =
-        format!("cargo install bpf-linker --version {BPF_LINKER} --no-default-features --features llvm-22");
-    step("building bpf-linker", || quietly(command(&line).env("LLVM_PREFIX", LLVM_PREFIX)).map(drop))
+    if has("cargo-binstall") {
+        return step("fetching bpf-linker", || {
+            quietly(&mut command("cargo binstall --no-confirm --force bpf-linker")).map(drop)
+        });
+    }
+    bail!(
+        "bpf-linker {BPF_LINKER} or newer is missing, and this system has neither apt-get nor cargo-binstall: install \
+         cargo-binstall, or LLVM {LLVM} and then bpf-linker with its feature llvm-{LLVM}, and run this again"
+    )
+}
+
+/// Whether what `bpf-linker --version` says is [`BPF_LINKER`] or newer.
+fn is_new_enough(said: &str) -> bool {
+    let numbers =
+        |text: &str| -> Vec<u32> { text.split('.').filter_map(|part| part.trim().parse().ok()).collect() };
+    said.split_whitespace().last().is_some_and(|version| numbers(version) >= numbers(BPF_LINKER))
 }
 
 fn nextest() -> anyhow::Result<()> {
@@ -177,4 +183,21 @@ fn nextest() -> anyhow::Result<()> {
         return Ok(());
     }
     step("building cargo-nextest", || quietly(&mut command("cargo install --locked cargo-nextest")).map(drop))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_linker_is_replaced() {
+        for (said, want) in [
+            ("bpf-linker 0.13.0\n", true),
+            ("bpf-linker 0.9.15\n", false),
+            ("bpf-linker 1.0.0\n", true),
+            ("", false),
+        ] {
+            assert_eq!(is_new_enough(said), want, "{said}");
+        }
+    }
 }

@@ -27,13 +27,19 @@ pub(crate) fn loudly(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Lines of a failed command's output that are shown: why it failed stands at its end.
+const LAST_WORDS: usize = 25;
+
 /// Runs a command whose output matters only when it fails.
 pub(crate) fn quietly(command: &mut Command) -> anyhow::Result<String> {
     let output =
         command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {command:?}"))?;
     if !output.status.success() {
         let said = [output.stdout, output.stderr].concat();
-        bail!("{command:?} ended with {}:\n{}", output.status, String::from_utf8_lossy(&said).trim());
+        let said = String::from_utf8_lossy(&said);
+        let lines: Vec<_> = said.trim().lines().collect();
+        let end = lines[lines.len().saturating_sub(LAST_WORDS)..].join("\n");
+        bail!("{command:?} ended with {}:\n{end}", output.status);
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

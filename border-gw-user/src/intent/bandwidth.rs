@@ -6,7 +6,7 @@ use super::diagnostic::Wrong;
 pub const MIN_RATE: u64 = 1_000;
 /// Highest rate of a cap, in bits a second: the fastest ports that servers have.
 pub const MAX_RATE: u64 = 400_000_000_000;
-/// Largest burst, in bytes: 20 ms of the highest rate.
+/// Largest burst, in bytes: 20 ms of the highest rate, 200 ms of 40 Gbps.
 pub const MAX_BURST: u64 = 1_000_000_000;
 
 /// Units of a rate, in bits a second.
@@ -17,13 +17,14 @@ const SIZES: [(&str, u64); 5] =
 
 /// Depth of a cap's bucket where the document names none, in bytes.
 ///
-/// It is 20 ms of the rate, as a TCP sender at that rate keeps about a round trip of data in flight; and at least ten
-/// packets of the largest size, so that a slow cap does not cut what arrives back to back. `rate` is in bits a second,
-/// `mtu` in bytes.
+/// It is 200 ms of the rate: a TCP sender that lost a whole window is silent for its smallest retransmission timeout (200 ms
+/// on Linux), and a bucket that fills in less than that throws away what the sender did not use. At least it is ten packets
+/// of the MTU, and at most [`MAX_BURST`].
 pub const fn default_burst(rate: u64, mtu: u16) -> u64 {
-    let twenty_ms = rate / 8 / 50;
+    let timeout = rate / 8 / 5;
     let ten_packets = 10 * mtu as u64;
-    if twenty_ms > ten_packets { twenty_ms } else { ten_packets }
+    let burst = if timeout > ten_packets { timeout } else { ten_packets };
+    if burst < MAX_BURST { burst } else { MAX_BURST }
 }
 
 /// A rate such as `500Mbps`, in bits a second.
@@ -126,12 +127,12 @@ mod tests {
     }
 
     #[test]
-    fn the_default_burst_is_20_ms_but_at_least_ten_packets() {
+    fn the_default_burst_is_200_ms_but_at_least_ten_packets() {
         for (rate, mtu, want) in [
-            (500_000_000, 1500, 1_250_000),
+            (500_000_000, 1500, 12_500_000),
             (1_000, 1500, 15_000),
-            (6_000_000, 1500, 15_000),
-            (6_000_400, 1500, 15_001),
+            (600_000, 1500, 15_000),
+            (600_040, 1500, 15_001),
             (MAX_RATE, 1500, MAX_BURST),
         ] {
             assert_eq!(default_burst(rate, mtu), want, "{rate} {mtu}");
