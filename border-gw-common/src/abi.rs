@@ -526,7 +526,10 @@ const _: () = {
 
 #[cfg(feature = "user")]
 mod pod {
-    use super::*;
+    use super::{
+        Attachment, Connection, Domain, Group, HostPort, NextHop, Policer, Port, Route, Settings, Tally,
+        Traffic, Vif, VifKey, VtepKey,
+    };
 
     macro_rules! pod {
         ($($type:ty),+ $(,)?) => {

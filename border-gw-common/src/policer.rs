@@ -18,7 +18,7 @@ const STALE: u64 = 1 << 52;
 /// Time that `bytes` cost, in units of the state.
 #[inline(always)]
 pub fn cost(policer: &Policer, bytes: u32) -> u64 {
-    policer.cost.wrapping_mul(bytes as u64) >> (COST_BITS - TIME_BITS)
+    policer.cost.wrapping_mul(u64::from(bytes)) >> (COST_BITS - TIME_BITS)
 }
 
 /// The state after a packet of `bytes` at `now` (in ns); none when the packet does not conform.

@@ -197,12 +197,11 @@ impl Compiler<'_> {
         let cidrs = vpc.cidrs.iter().map(|cidr| (*cidr, &vpc.vteps));
         for (prefix, vteps) in cidrs.chain(vpc.hosts.iter().map(|host| (host.prefix, &host.vteps))) {
             let place: Vec<_> = vteps.iter().map(|vtep| vtep.address).collect();
-            let group = match groups.get(&place) {
-                Some(group) => *group,
-                None => {
-                    let ways = vteps.iter().flat_map(|vtep| self.ways_to_vtep(gateway, vpc, vtep)).collect();
-                    *groups.entry(place).or_insert(self.group(gateway, domain, ways))
-                }
+            let group = if let Some(group) = groups.get(&place) {
+                *group
+            } else {
+                let ways = vteps.iter().flat_map(|vtep| self.ways_to_vtep(gateway, vpc, vtep)).collect();
+                *groups.entry(place).or_insert(self.group(gateway, domain, ways))
             };
             self.route(domain, prefix, Target { owner, group: Some(group) });
         }

@@ -99,7 +99,7 @@ type Case<'a> = (&'static str, f64, f64, Box<dyn Fn() -> anyhow::Result<f64> + '
 
 const M: u64 = 1_000_000;
 
-fn cases<'a>(testbed: &'a Testbed) -> Vec<Case<'a>> {
+fn cases(testbed: &Testbed) -> Vec<Case<'_>> {
     let v1 = testbed.vpc(&testbed.host1, 5001);
     let v3 = testbed.vpc(&testbed.host2, 5003);
     let v4 = testbed.vpc(&testbed.host2, 5004);
@@ -177,7 +177,7 @@ fn flood(testbed: &Testbed, host: &Netns) -> anyhow::Result<f64> {
     });
     thread::sleep(Duration::from_millis(1200));
     let start = received(host, "vpc0")?;
-    thread::sleep(Duration::from_millis(2000));
+    thread::sleep(Duration::from_secs(2));
     let end = received(host, "vpc0")?;
     let offered = offered.join().map_err(|_panic| anyhow::anyhow!("the sender panicked"))?;
     if offered < 1.1e9 {

@@ -29,11 +29,12 @@ pub struct Netns {
 }
 
 impl Netns {
-    /// Makes a namespace with `lo` up.
+    /// Makes a namespace with `lo` up, in which IPv6 addresses can be used at once.
     pub fn new(run: &str, role: &str) -> anyhow::Result<Self> {
         let name = format!("{run}-{role}");
         output(Command::new("ip").args(["netns", "add", &name]))?;
         let netns = Self { name };
+        netns.sysctl(&[("ipv6/conf/all/accept_dad", "0"), ("ipv6/conf/default/accept_dad", "0")])?;
         netns.ip(&["link set lo up"])?;
         Ok(netns)
     }
@@ -103,12 +104,13 @@ impl Netns {
         thread.join().map_err(|_panic| anyhow::anyhow!("a thread in {} panicked", self.name))?
     }
 
-    /// Writes a sysctl below /proc/sys/net.
-    pub fn sysctl(&self, settings: &'static [(&'static str, &'static str)]) -> anyhow::Result<()> {
+    /// Writes sysctls below /proc/sys/net.
+    pub fn sysctl(&self, settings: &[(impl AsRef<str>, &'static str)]) -> anyhow::Result<()> {
+        let settings: Vec<_> =
+            settings.iter().map(|(name, value)| (name.as_ref().to_owned(), *value)).collect();
         self.inside(move || {
             for (name, value) in settings {
-                fs::write(Path::new("/proc/sys/net").join(name), value)
-                    .with_context(|| (*name).to_owned())?;
+                fs::write(Path::new("/proc/sys/net").join(&name), value).with_context(|| name.clone())?;
             }
             Ok(())
         })

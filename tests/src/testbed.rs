@@ -24,6 +24,38 @@ const LINE_MTU: u32 = 1508;
 /// MTU of the fabric: room for the tunnel.
 const FABRIC_MTU: u32 = 1600;
 
+/// Family of the underlay, in which the VTEPs have their addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Underlay {
+    /// As written.
+    V4,
+    /// Each underlay address of IPv4 stands for one of IPv6.
+    V6,
+}
+
+impl Underlay {
+    /// A command or configuration written with the IPv4 addresses, in this family.
+    fn speak(self, text: &str) -> String {
+        const PREFIXES: [(&str, &str); 5] = [
+            ("192.0.2.", "fd02::"),
+            ("10.90.0.", "fd90::"),
+            ("10.91.0.", "fd91::"),
+            ("10.92.1.", "fd92:1::"),
+            ("10.92.2.", "fd92:2::"),
+        ];
+        if self == Self::V4 {
+            return text.to_owned();
+        }
+        let word = |word: &str| {
+            let Some((from, to)) = PREFIXES.iter().find(|(from, _)| word.contains(from)) else {
+                return word.to_owned();
+            };
+            word.replace(from, to).replace("/32", "/128").replace("/24", "/64")
+        };
+        text.split(' ').map(word).collect::<Vec<_>>().join(" ")
+    }
+}
+
 /// A host in a VPC: a VXLAN device on a hypervisor.
 struct Host {
     vni: u32,
@@ -49,6 +81,8 @@ const fn host(
 pub struct Testbed {
     /// Name of the run, and of its gateway.
     pub run: String,
+    /// Family of the underlay.
+    pub underlay: Underlay,
     /// How customers tag.
     pub tagging: Tagging,
     /// The server: ports `eth0` to `eth3`, `fab0` and `fab1`.
@@ -79,15 +113,21 @@ pub struct Testbed {
 impl Testbed {
     /// Makes the topology; no gateway runs yet.
     pub fn new() -> anyhow::Result<Self> {
+        Self::over(Underlay::V4)
+    }
+
+    /// The same with an underlay of a family.
+    pub fn over(underlay: Underlay) -> anyhow::Result<Self> {
         sweep();
         let run = run_name();
         let netns = |role: &str| Netns::new(&run, role);
         let directory = PathBuf::from("/run/border-gw").join(&run);
         fs::create_dir_all(&directory)?;
         let config = directory.join("bgw.yaml");
-        fs::write(&config, config::standard(&run))?;
+        fs::write(&config, underlay.speak(&config::standard(&run)))?;
         let switch = netns("sw")?;
         let mut testbed = Self {
+            underlay,
             tagging: Tagging::of_this_kernel(&switch),
             server: netns("srv")?,
             cust_a: netns("ca")?,
@@ -144,8 +184,6 @@ impl Testbed {
         let tagging = self.tagging;
         for netns in [&self.cust_a, &self.cust_b, &self.cust_d, &self.cust_e] {
             netns.sysctl(&[
-                ("ipv6/conf/all/accept_dad", "0"),
-                ("ipv6/conf/default/accept_dad", "0"),
                 ("ipv4/conf/all/rp_filter", "0"),
                 ("ipv4/conf/default/rp_filter", "0"),
                 // As on a real router with equal-cost routes: ports count.
@@ -158,10 +196,10 @@ impl Testbed {
         let b0 = tag(&self.cust_b, tagging, "eth0", single(100))?;
         let d0 = tag(&self.cust_d, tagging, "eth0", single(300))?;
         let e0 = tag(&self.cust_e, tagging, "eth0", q_in_q)?;
-        customer(&self.cust_a, "172.16.0.1/16", "fd00:a::1/48", &[(&a0, 10), (&a1, 11)])?;
-        customer(&self.cust_b, "172.16.0.1/16", "fd00:a::1/48", &[(&b0, 10)])?;
-        customer(&self.cust_d, "172.18.0.1/16", "fd00:d::1/48", &[(&d0, 13)])?;
-        customer(&self.cust_e, "172.19.0.1/16", "fd00:e::1/48", &[(&e0, 14)])?;
+        customer(&self.cust_a, "172.16.0.1/16", "fd00:a::1/48", &[(&a0, "10"), (&a1, "11")])?;
+        customer(&self.cust_b, "172.16.0.1/16", "fd00:a::1/48", &[(&b0, "10")])?;
+        customer(&self.cust_d, "172.18.0.1/16", "fd00:d::1/48", &[(&d0, "13")])?;
+        customer(&self.cust_e, "172.19.0.1/16", "fd00:e::1/48", &[(&e0, "14")])?;
         self.lines.extend([a0, a1, b0, d0, e0]);
         Ok(())
     }
@@ -169,42 +207,64 @@ impl Testbed {
     /// The link of fab0 is a bridge with host3 on it; all else is behind the router.
     fn underlay(&self) -> anyhow::Result<()> {
         // A dead neighbour is noticed in seconds, not in a minute.
-        self.server.sysctl(&[
-            ("ipv4/neigh/fab0/base_reachable_time_ms", "1000"),
-            ("ipv4/neigh/fab0/delay_first_probe_time", "1"),
-            ("ipv4/neigh/fab0/interval_probe_time_ms", "1000"),
+        for family in ["ipv4", "ipv6"] {
+            self.server.sysctl(&[
+                (format!("{family}/neigh/fab0/base_reachable_time_ms"), "1000"),
+                (format!("{family}/neigh/fab0/delay_first_probe_time"), "1"),
+                (format!("{family}/neigh/fab0/interval_probe_time_ms"), "1000"),
+            ])?;
+        }
+        self.fabric.sysctl(&[
+            ("ipv4/ip_forward", "1"),
+            ("ipv4/conf/all/rp_filter", "0"),
+            ("ipv6/conf/all/forwarding", "1"),
         ])?;
-        self.server.ip(&[
-            "address add 192.0.2.10/32 dev lo",
-            "address add 10.90.0.2/24 dev fab0",
-            "address add 10.91.0.2/24 dev fab1",
-            "route add 192.0.2.0/24 nexthop via 10.90.0.1 dev fab0 nexthop via 10.91.0.1 dev fab1",
-        ])?;
-        self.fabric.sysctl(&[("ipv4/ip_forward", "1"), ("ipv4/conf/all/rp_filter", "0")])?;
-        self.fabric.ip(&[
-            "link add br0 type bridge stp_state 0 mcast_snooping 0",
-            &format!("link set br0 mtu {FABRIC_MTU} up"),
-            "link set f0 master br0",
-            "link set h3 master br0",
-            "address add 10.90.0.1/24 dev br0",
-            "address add 10.91.0.1/24 dev f1",
-            "address add 10.92.1.1/24 dev h1",
-            "address add 10.92.2.1/24 dev h2",
-            "route add 192.0.2.21/32 via 10.92.1.2",
-            "route add 192.0.2.22/32 via 10.92.2.2",
-            "route add 192.0.2.10/32 nexthop via 10.90.0.2 dev br0 nexthop via 10.91.0.2 dev f1",
-        ])?;
-        self.host1.ip(&[
-            "address add 10.92.1.2/24 dev eth0",
-            "address add 192.0.2.21/32 dev lo",
-            "route add 192.0.2.10/32 via 10.92.1.1 src 192.0.2.21",
-        ])?;
-        self.host2.ip(&[
-            "address add 10.92.2.2/24 dev eth0",
-            "address add 192.0.2.22/32 dev lo",
-            "route add 192.0.2.10/32 via 10.92.2.1 src 192.0.2.22",
-        ])?;
-        self.host3.ip(&["address add 10.90.0.23/24 dev eth0", "route add 192.0.2.10/32 via 10.90.0.2"])
+        let on = |netns: &Netns, commands: &[&str]| {
+            let commands: Vec<_> = commands.iter().map(|command| self.underlay.speak(command)).collect();
+            netns.ip(&commands.iter().map(String::as_str).collect::<Vec<_>>())
+        };
+        on(
+            &self.server,
+            &[
+                "address add 192.0.2.10/32 dev lo",
+                "address add 10.90.0.2/24 dev fab0",
+                "address add 10.91.0.2/24 dev fab1",
+                "route add 192.0.2.0/24 nexthop via 10.90.0.1 dev fab0 nexthop via 10.91.0.1 dev fab1",
+            ],
+        )?;
+        on(
+            &self.fabric,
+            &[
+                "link add br0 type bridge stp_state 0 mcast_snooping 0",
+                &format!("link set br0 mtu {FABRIC_MTU} up"),
+                "link set f0 master br0",
+                "link set h3 master br0",
+                "address add 10.90.0.1/24 dev br0",
+                "address add 10.91.0.1/24 dev f1",
+                "address add 10.92.1.1/24 dev h1",
+                "address add 10.92.2.1/24 dev h2",
+                "route add 192.0.2.21/32 via 10.92.1.2",
+                "route add 192.0.2.22/32 via 10.92.2.2",
+                "route add 192.0.2.10/32 nexthop via 10.90.0.2 dev br0 nexthop via 10.91.0.2 dev f1",
+            ],
+        )?;
+        on(
+            &self.host1,
+            &[
+                "address add 10.92.1.2/24 dev eth0",
+                "address add 192.0.2.21/32 dev lo",
+                "route add 192.0.2.10/32 via 10.92.1.1 src 192.0.2.21",
+            ],
+        )?;
+        on(
+            &self.host2,
+            &[
+                "address add 10.92.2.2/24 dev eth0",
+                "address add 192.0.2.22/32 dev lo",
+                "route add 192.0.2.10/32 via 10.92.2.1 src 192.0.2.22",
+            ],
+        )?;
+        on(&self.host3, &["address add 10.90.0.23/24 dev eth0", "route add 192.0.2.10/32 via 10.90.0.2"])
     }
 
     fn vpcs(&self) -> anyhow::Result<()> {
@@ -215,11 +275,11 @@ impl Testbed {
         let three = host(5003, "02:00:5e:00:00:03", "10.1.0.10/16", "fd00:1::10/48", "10.1.0.1", "fd00:1::1");
         let four = host(5004, "02:00:5e:00:00:04", "10.4.0.10/16", "fd00:4::10/48", "10.4.0.1", "fd00:4::1");
         let far = host(5001, "02:00:5e:00:00:01", "10.1.0.11/16", "fd00:1::11/48", "10.1.0.1", "fd00:1::1");
-        self.host1.vpc_host("192.0.2.21", &one)?;
-        self.host1.vpc_host("192.0.2.21", &two)?;
-        self.host2.vpc_host("192.0.2.22", &three)?;
-        self.host2.vpc_host("192.0.2.22", &four)?;
-        self.host3.vpc_host("10.90.0.23", &far)
+        self.host1.vpc_host(self.underlay, "192.0.2.21", &one)?;
+        self.host1.vpc_host(self.underlay, "192.0.2.21", &two)?;
+        self.host2.vpc_host(self.underlay, "192.0.2.22", &three)?;
+        self.host2.vpc_host(self.underlay, "192.0.2.22", &four)?;
+        self.host3.vpc_host(self.underlay, "10.90.0.23", &far)
     }
 
     /// The namespace of a VPC's host on a hypervisor.
@@ -237,22 +297,18 @@ impl Drop for Testbed {
 
 impl Netns {
     /// A VPC's host: a namespace with a VXLAN device whose underlay is here.
-    fn vpc_host(&self, vtep: &str, host: &Host) -> anyhow::Result<()> {
+    fn vpc_host(&self, underlay: Underlay, vtep: &str, host: &Host) -> anyhow::Result<()> {
         let name = format!("{}-v{}", self.name, host.vni);
         let (run, role) = name.split_once('-').unwrap_or((&name, ""));
         let vpc = ManuallyDrop::new(Netns::new(run, role)?);
-        vpc.sysctl(&[
-            ("ipv6/conf/all/accept_dad", "0"),
-            ("ipv6/conf/default/accept_dad", "0"),
-            ("ipv6/conf/default/accept_ra", "0"),
-            ("ipv4/fib_multipath_hash_policy", "1"),
-        ])?;
+        vpc.sysctl(&[("ipv6/conf/default/accept_ra", "0"), ("ipv4/fib_multipath_hash_policy", "1")])?;
+        let checksums = if underlay == Underlay::V4 { "udpcsum" } else { "udp6zerocsumrx" };
         self.ip(&[
-            &format!(
+            &underlay.speak(&format!(
                 "link add vx{0} address {1} type vxlan id {0} local {vtep} remote 192.0.2.10 dstport 4789 nolearning \
-                 udpcsum",
+                 {checksums}",
                 host.vni, host.mac
-            ),
+            )),
             &format!("link set vx{} netns {name} name vpc0 mtu 1500", host.vni),
         ])?;
         vpc.ip(&[
@@ -286,7 +342,7 @@ fn cable(left: &Netns, left_port: &str, right: &Netns, right_port: &str, mtu: u3
 
 /// A customer's router: its LAN on `lo`, and its lines, whose ports have room for the tags beyond the 1,500 bytes of IP.
 /// `net` numbers the link subnets.
-fn customer(netns: &Netns, v4: &str, v6: &str, lines: &[(&Line, u32)]) -> anyhow::Result<()> {
+fn customer(netns: &Netns, v4: &str, v6: &str, lines: &[(&Line, &str)]) -> anyhow::Result<()> {
     let (lan_v4, lan_v6) = (v4.split('/').next().unwrap_or(v4), v6.split('/').next().unwrap_or(v6));
     let mut commands = vec![format!("address add {v4} dev lo"), format!("address add {v6} dev lo nodad")];
     let (mut hops_v4, mut hops_v6) = (String::new(), String::new());
@@ -294,14 +350,14 @@ fn customer(netns: &Netns, v4: &str, v6: &str, lines: &[(&Line, u32)]) -> anyhow
         let port = &line.interface;
         commands.push(format!("address add 169.254.{net}.1/30 dev {port}"));
         commands.push(format!("address add fd00:{net}::1/126 dev {port} nodad"));
-        hops_v4 += &format!(" nexthop via 169.254.{net}.2 dev {port}");
-        hops_v6 += &format!(" nexthop via fd00:{net}::2 dev {port}");
+        hops_v4.push_str(&["nexthop via 169.254.", net, ".2 dev ", port, " "].concat());
+        hops_v6.push_str(&["nexthop via fd00:", net, "::2 dev ", port, " "].concat());
     }
     for vpc in ["10.1.0.0/16", "10.2.0.0/16", "10.4.0.0/16"] {
-        commands.push(format!("route add {vpc} src {lan_v4} mtu 1500{hops_v4}"));
+        commands.push(format!("route add {vpc} src {lan_v4} mtu 1500 {hops_v4}"));
     }
     for vpc in ["fd00:1::/48", "fd00:2::/48", "fd00:4::/48"] {
-        commands.push(format!("route add {vpc} src {lan_v6} mtu 1500{hops_v6}"));
+        commands.push(format!("route add {vpc} src {lan_v6} mtu 1500 {hops_v6}"));
     }
     netns.ip(&commands.iter().map(String::as_str).collect::<Vec<_>>())
 }

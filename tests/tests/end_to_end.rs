@@ -1,12 +1,22 @@
 //! Each proof of `border_gw_tests::proof`, in a testbed of its own.
 
+use std::fs;
+
+use border_gw_tests::daemon::Daemon;
 use border_gw_tests::proof::{PROOFS, wait_until_up};
-use border_gw_tests::testbed::Testbed;
+use border_gw_tests::testbed::{Testbed, Underlay};
+
+fn is_root() -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        eprintln!("skipped: network namespaces and BPF take root");
+    }
+    root
+}
 
 /// Runs one proof, or says why it cannot be run.
 fn prove(name: &str) {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: network namespaces and BPF take root");
+    if !is_root() {
         return;
     }
     let (_, proof) = PROOFS.iter().find(|(other, _)| *other == name).expect("a proof of this name");
@@ -47,4 +57,34 @@ proofs! {
     crash: "kill -9 leaves forwarding as it was, and a new daemon adopts it";
     fabric_failures: "a fabric port or a VTEP's neighbour goes, and traffic goes on";
     line_failure: "a line goes, and traffic goes on over the other";
+}
+
+/// Pings and TCP, both ways and in both families, in a testbed that is not the standard one.
+fn reach_in(testbed: &Testbed) {
+    let (_, reach) = PROOFS[0];
+    let mut daemon = Daemon::start(&testbed.server, &testbed.config).unwrap();
+    wait_until_up(&daemon).unwrap();
+    if let Err(error) = reach(testbed, &mut daemon) {
+        panic!("{error:#}\n{}", daemon.log());
+    }
+}
+
+#[test]
+fn an_ipv6_underlay_carries_the_same() {
+    if is_root() {
+        reach_in(&Testbed::over(Underlay::V6).unwrap());
+    }
+}
+
+#[test]
+fn skb_mode_forwards_the_same_and_is_shown() {
+    if !is_root() {
+        return;
+    }
+    let testbed = Testbed::new().unwrap();
+    let text = fs::read_to_string(&testbed.config).unwrap();
+    fs::write(&testbed.config, text.replace("  router_id:", "  xdp_mode: skb\n  router_id:")).unwrap();
+    reach_in(&testbed);
+    let port = testbed.server.run("ip -d link show eth0").unwrap();
+    assert!(port.contains("xdpgeneric"), "{port}");
 }

@@ -135,7 +135,7 @@ fn link(message: &LinkMessage) -> Link {
                 link.altnames.extend(props.iter().filter_map(|prop| match prop {
                     Prop::AltIfName(name) => Some(name.clone()),
                     _ => None,
-                }))
+                }));
             }
             _ => {}
         }
@@ -165,7 +165,7 @@ fn neighbor(message: &NeighbourMessage) -> Option<((u32, IpAddr), Neighbor)> {
             NeighbourAttribute::Destination(NeighbourAddress::Inet6(to)) => address = Some(IpAddr::V6(*to)),
             NeighbourAttribute::LinkLayerAddress(bytes) if usable => neighbor.mac = mac(bytes),
             NeighbourAttribute::ExtFlags(flags) => {
-                neighbor.managed = flags.contains(NeighbourExtFlags::Managed)
+                neighbor.managed = flags.contains(NeighbourExtFlags::Managed);
             }
             _ => {}
         }

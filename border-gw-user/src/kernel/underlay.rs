@@ -46,17 +46,14 @@ fn next_hops(route: &RouteMessage, vtep: IpAddr) -> Vec<Way> {
         RouteAttribute::MultiPath(hops) => Some(hops),
         _ => None,
     });
-    match multipath {
-        Some(hops) => {
-            hops.iter().map(|hop: &RouteNextHop| (hop.interface_index, via(&hop.attributes, vtep))).collect()
-        }
-        None => {
-            let index = route.attributes.iter().find_map(|attribute| match attribute {
-                RouteAttribute::Oif(index) => Some(*index),
-                _ => None,
-            });
-            index.map(|index| (index, via(&route.attributes, vtep))).into_iter().collect()
-        }
+    if let Some(hops) = multipath {
+        hops.iter().map(|hop: &RouteNextHop| (hop.interface_index, via(&hop.attributes, vtep))).collect()
+    } else {
+        let index = route.attributes.iter().find_map(|attribute| match attribute {
+            RouteAttribute::Oif(index) => Some(*index),
+            _ => None,
+        });
+        index.map(|index| (index, via(&route.attributes, vtep))).into_iter().collect()
     }
 }
 

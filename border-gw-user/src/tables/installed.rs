@@ -69,7 +69,7 @@ impl Installed {
             Op::Group(key, value) => put(&mut self.groups, *key, value.as_deref().copied()),
             Op::NextHop(key, value) => put(&mut self.next_hops, *key, value.as_deref().copied()),
             Op::Policer(key, value) => {
-                put(&mut self.policers, *key, Some(*value).filter(|policer| policer.cost != 0))
+                put(&mut self.policers, *key, Some(*value).filter(|policer| policer.cost != 0));
             }
             Op::Reset(_) | Op::ResetPolicer(_) => {}
         }
