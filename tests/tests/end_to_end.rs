@@ -1,4 +1,5 @@
 //! Each proof of `border_gw_tests::proof`, in a testbed of its own.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 use std::fs;
 

@@ -12,7 +12,7 @@ use crate::intent::XdpMode;
 use crate::tables::{Installed, Op};
 
 /// The object that the build script made.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/border-gw"));
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/border-gw-xdp"));
 
 /// Maps and programs of one gateway.
 pub struct Bpf {
