@@ -1,5 +1,7 @@
 //! The daemon: wiring, signals, shutdown. Decisions are elsewhere.
 
+mod files;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,51 +10,54 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use log::{error, info, warn};
 use nix::fcntl::{Flock, FlockArg};
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 
 use border_gw::control;
 use border_gw::dataplane::bpf::Bpf;
-use border_gw::intent::{self, Intent, XdpMode};
-use border_gw::kernel::Kernel;
+use border_gw::dataplane::pins;
+use border_gw::intent::{self, Intent};
+use border_gw::kernel::{self, Kernel, Missing};
 use border_gw::reconcile::Reconciler;
 use border_gw::state::State;
 
+use files::Files;
+
 /// How long after a failed turn the next one starts, when nothing else happens.
 const RETRY: Duration = Duration::from_secs(1);
+/// Longest that a turn may take: a kernel that does not answer is asked again on new sockets.
+const LONGEST_TURN: Duration = Duration::from_secs(60);
 
 /// Runs until SIGTERM or SIGINT. Forwarding goes on afterwards; `border-gw purge` ends it.
 pub(crate) async fn run(config: &Path) -> anyhow::Result<()> {
     let intent = Arc::new(intent::load(config)?);
     require_privileges()?;
     let _lock = lock(&intent)?;
-    let kernel = Kernel::open(&intent)?;
-    kernel.preflight(&intent).await?;
-    let dataplane = Bpf::open(&intent.gateway.name, intent.gateway.xdp_mode)?;
     let listeners = control::listen(&intent).await?;
-    let mut daemon = Daemon {
-        config: config.to_owned(),
-        intent,
-        kernel,
-        reconciler: Reconciler::new(dataplane),
-        config_error: None,
+    preflight(&intent).await?;
+    let kernel = Kernel::open(&intent)?;
+    let adopted = pins::exist(&intent.gateway.name);
+    let (mut daemon, state) = match Daemon::start(config, &intent, kernel).await {
+        Ok(started) => started,
+        Err(error) if adopted => return Err(error),
+        Err(error) => {
+            // Nothing ran before, and nothing is left.
+            if let Err(left) = remove_all(&intent).await {
+                warn!("what was made so far cannot be removed: {left:#}; run `border-gw purge`");
+            }
+            return Err(error);
+        }
     };
-    let state = daemon.first_turn().await?;
-    let mode = match daemon.intent.gateway.xdp_mode {
-        XdpMode::Native => "native",
-        XdpMode::Skb => "skb",
-    };
-    info!("gateway {} forwards: XDP in {mode} mode, {}", daemon.intent.gateway.name, summary(&daemon.intent));
+    info!("gateway {} forwards: {}", intent.gateway.name, summary(&intent));
     let (publish, states) = watch::channel(state);
-    let servers = tokio::spawn(control::serve(listeners, daemon.intent.gateway.name.clone(), states));
+    let servers = tokio::spawn(control::serve(listeners, intent.gateway.name.clone(), states));
     // A notification socket exists under systemd only.
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         warn!("cannot tell systemd that the gateway is ready: {error}");
     }
     let result = daemon.follow(&publish).await;
     servers.abort();
-    info!("gateway {} stops; forwarding goes on with the tables as they are", daemon.intent.gateway.name);
+    info!("gateway {} stops; forwarding goes on with the tables as they are", intent.gateway.name);
     result
 }
 
@@ -65,7 +70,7 @@ fn summary(intent: &Intent) -> String {
     )
 }
 
-/// BPF, interfaces and namespaces are for root, or for who has its capabilities.
+/// BPF, interfaces and namespaces are root's.
 fn require_privileges() -> anyhow::Result<()> {
     if nix::unistd::geteuid().is_root() {
         return Ok(());
@@ -77,11 +82,22 @@ fn require_privileges() -> anyhow::Result<()> {
     )
 }
 
+/// Whether this machine can carry the intent, before anything is changed.
+async fn preflight(intent: &Intent) -> anyhow::Result<()> {
+    for note in kernel::preflight(intent, Missing::Refused).await? {
+        warn!("{note}");
+    }
+    Ok(())
+}
+
+fn lock_path(gateway: &str) -> PathBuf {
+    Path::new("/run/border-gw").join(format!("{gateway}.lock"))
+}
+
 /// Two daemons of one gateway would undo each other's work.
 fn lock(intent: &Intent) -> anyhow::Result<Flock<File>> {
-    let dir = Path::new("/run/border-gw");
-    let path = dir.join(format!("{}.lock", intent.gateway.name));
-    std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let path = lock_path(&intent.gateway.name);
+    std::fs::create_dir_all("/run/border-gw").context("cannot make /run/border-gw")?;
     let file = File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(lock),
@@ -97,22 +113,71 @@ struct Daemon {
     config: PathBuf,
     intent: Arc<Intent>,
     kernel: Kernel,
+    /// The kernel side is not, or may not be, what the intent says.
+    unsettled: bool,
     reconciler: Reconciler<Bpf>,
     config_error: Option<String>,
 }
 
+/// Signals that end the daemon, and the one that makes it read its files.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits until the daemon is to end.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Why the loop turns.
+enum Cause {
+    /// Something is to be looked at again.
+    Kernel,
+    /// The files are to be read again.
+    Files,
+}
+
 impl Daemon {
     /// Makes the kernel side and fills the tables; the daemon does not start when this fails.
-    async fn first_turn(&mut self) -> anyhow::Result<State> {
-        self.kernel.ensure(&self.intent).await?;
-        let (state, result) = self.turn().await?;
+    async fn start(config: &Path, intent: &Arc<Intent>, kernel: Kernel) -> anyhow::Result<(Self, State)> {
+        let dataplane = Bpf::open(&intent.gateway.name, intent.gateway.xdp_mode)?;
+        let mut daemon = Self {
+            config: config.to_owned(),
+            intent: Arc::clone(intent),
+            kernel,
+            unsettled: true,
+            reconciler: Reconciler::new(dataplane),
+            config_error: None,
+        };
+        let (state, result) = daemon.turn().await?;
         result?;
-        Ok(state)
+        Ok((daemon, state))
     }
 
     /// Sees, compiles, applies, and lets the kernel side follow the ports.
     async fn turn(&mut self) -> anyhow::Result<(State, anyhow::Result<()>)> {
-        let observed = self.kernel.observe(&self.intent).await?;
+        let mut observed = self.kernel.observe(&self.intent).await?;
+        if self.unsettled || !self.kernel.is_whole(&self.intent, &observed) {
+            self.unsettled = true;
+            self.kernel.ensure(&self.intent).await?;
+            self.unsettled = false;
+            observed = self.kernel.observe(&self.intent).await?;
+        }
         let (mut state, result) = self.reconciler.turn(&self.intent, observed);
         state.config_error.clone_from(&self.config_error);
         // After the tables: buckets first, then the veths.
@@ -121,47 +186,58 @@ impl Daemon {
     }
 
     async fn follow(&mut self, publish: &watch::Sender<State>) -> anyhow::Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hangup = signal(SignalKind::hangup())?;
-        let (nudge, mut files) = mpsc::channel(1);
-        let mut watcher = watch_files(&self.intent, nudge.clone())?;
+        let mut signals = Signals::new()?;
+        let mut files = Files::new(&self.intent.files);
         let mut failed = false;
         loop {
-            tokio::select! {
-                _ = terminate.recv() => return Ok(()),
-                _ = interrupt.recv() => return Ok(()),
-                _ = hangup.recv() => {
+            let cause = tokio::select! {
+                _ = signals.terminate.recv() => return Ok(()),
+                _ = signals.interrupt.recv() => return Ok(()),
+                _ = signals.hangup.recv() => Cause::Files,
+                () = files.changed() => Cause::Files,
+                () = self.kernel.changed() => Cause::Kernel,
+                () = tokio::time::sleep(RETRY), if failed => Cause::Kernel,
+            };
+            let work = async {
+                if matches!(cause, Cause::Files) {
                     self.reload().await;
-                    watcher = watch_files(&self.intent, nudge.clone())?;
                 }
-                _ = files.recv() => {
-                    self.reload().await;
-                    watcher = watch_files(&self.intent, nudge.clone())?;
-                }
-                () = self.kernel.changed() => {}
-                () = tokio::time::sleep(RETRY), if failed => {}
-            }
-            let _keep = &watcher;
-            failed = self.publish_turn(publish).await;
+                self.publish_turn(publish).await
+            };
+            // A kernel or a file that does not answer must not keep the daemon from ending.
+            failed = tokio::select! {
+                failed = work => failed,
+                () = signals.end() => return Ok(()),
+            };
+            files.watch(&self.intent.files);
         }
     }
 
     /// One turn of the loop; true when it failed and is to be tried again.
     async fn publish_turn(&mut self, publish: &watch::Sender<State>) -> bool {
-        match self.turn().await {
-            Ok((state, result)) => {
+        let error = match tokio::time::timeout(LONGEST_TURN, self.turn()).await {
+            Ok(Ok((state, result))) => {
                 publish.send_replace(state);
-                if let Err(error) = &result {
-                    error!("tables are not what they should be, and are tried again in a second: {error:#}");
+                match result {
+                    Ok(()) => return false,
+                    Err(error) => error.context("tables are not what they should be"),
                 }
-                result.is_err()
             }
-            Err(error) => {
-                error!("the kernel cannot be read or followed, which is tried again in a second: {error:#}");
-                true
+            Ok(Err(error)) => failed(publish, error.context("the kernel cannot be read or followed")),
+            Err(_elapsed) => {
+                let error = match Kernel::open(&self.intent) {
+                    Ok(kernel) => {
+                        self.kernel = kernel;
+                        self.unsettled = true;
+                        anyhow::anyhow!("the kernel does not answer")
+                    }
+                    Err(error) => error.into(),
+                };
+                failed(publish, error)
             }
-        }
+        };
+        error!("{error:#}; this is tried again in a second");
+        true
     }
 
     /// Takes the files as they are now; what is wrong changes nothing.
@@ -176,58 +252,48 @@ impl Daemon {
     }
 
     async fn try_reload(&mut self) -> anyhow::Result<()> {
-        let intent = Arc::new(intent::load(&self.config)?);
+        let config = self.config.clone();
+        let intent = tokio::task::spawn_blocking(move || intent::load(&config)).await??;
         let (old, new) = (&self.intent.gateway, &intent.gateway);
         if (&old.name, &old.metrics, &old.control, old.xdp_mode)
             != (&new.name, &new.metrics, &new.control, new.xdp_mode)
         {
             bail!("`gateway.name`, `metrics`, `control` and `xdp_mode` change with a restart only");
         }
-        if *intent == *self.intent {
+        if intent == *self.intent {
             return Ok(());
         }
-        self.kernel.preflight(&intent).await?;
+        preflight(&intent).await?;
+        // Whatever fails from here on, the next turn makes the kernel side again what the intent says that is in force.
+        self.unsettled = true;
         self.kernel.ensure(&intent).await?;
+        self.unsettled = false;
         info!("configuration loaded: {}", summary(&intent));
-        self.intent = intent;
+        self.intent = Arc::new(intent);
         Ok(())
     }
 }
 
-/// Watches the directories of the files: an editor or a configuration tool replaces a file, and its inode with it.
-fn watch_files(intent: &Intent, nudge: mpsc::Sender<()>) -> anyhow::Result<RecommendedWatcher> {
-    let files = intent.files.clone();
-    let concerns = move |event: &notify::Event| {
-        !event.kind.is_access()
-            && event.paths.iter().any(|path| files.iter().any(|file| file.file_name() == path.file_name()))
-    };
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        if event.as_ref().map_or(true, &concerns) {
-            // A nudge that is waiting already stands for this one, too.
-            nudge.try_send(()).ok();
-        }
-    })
-    .context("cannot watch files")?;
-    let parent = |file: &PathBuf| match file.parent() {
-        Some(dir) if dir.as_os_str().is_empty() => PathBuf::from("."),
-        Some(dir) => dir.to_owned(),
-        None => PathBuf::from("/"),
-    };
-    let dirs: std::collections::BTreeSet<PathBuf> = intent.files.iter().map(parent).collect();
-    for dir in dirs {
-        watcher
-            .watch(&dir, RecursiveMode::NonRecursive)
-            .with_context(|| format!("cannot watch {}", dir.display()))?;
-    }
-    Ok(watcher)
+/// Publishes that a turn failed before its tables were known.
+fn failed(publish: &watch::Sender<State>, error: anyhow::Error) -> anyhow::Error {
+    publish.send_modify(|state| {
+        state.failures += 1;
+        state.last_failure = Some(format!("{error:#}"));
+    });
+    error
 }
 
 /// Detaches the programs, forgets the maps and removes the namespaces of a gateway that does not run.
-pub(crate) fn purge(config: &Path) -> anyhow::Result<()> {
+pub(crate) async fn purge(config: &Path) -> anyhow::Result<()> {
     let intent = intent::load(config)?;
     require_privileges()?;
     let _lock = lock(&intent)?;
-    border_gw::dataplane::pins::purge(&intent.gateway.name)?;
-    Kernel::purge(&intent.gateway.name)?;
-    Ok(())
+    remove_all(&intent).await
+}
+
+async fn remove_all(intent: &Intent) -> anyhow::Result<()> {
+    pins::purge(&intent.gateway.name)?;
+    Kernel::purge(intent).await?;
+    // Still locked: who opens the file now finds no gateway, and makes its own.
+    std::fs::remove_file(lock_path(&intent.gateway.name)).context("cannot remove the lock")
 }

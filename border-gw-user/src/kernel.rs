@@ -4,8 +4,11 @@ mod carrier;
 mod domain;
 mod error;
 mod ethtool;
+mod events;
 mod netlink;
 mod netns;
+mod ports;
+mod preflight;
 mod underlay;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +24,10 @@ use crate::intent::{BorderGateway, Intent, VirtualInterface};
 use domain::{Namespace, Wanted, outer_name, refuse};
 pub use error::KernelError;
 use ethtool::Ethtool;
+use events::Changes;
 use netlink::{Link, Netlink};
+use ports::Ports;
+pub use preflight::{Missing, preflight};
 
 /// What the kernel says, as far as the tables depend on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,22 +70,6 @@ pub struct UnderlayPath {
     pub mac: Option<MacAddr>,
 }
 
-/// Oldest kernel: `bpf_xdp_get_buff_len` came with 5.18, managed neighbours with 5.16.
-const OLDEST: (u32, u32) = (5, 18);
-/// Bytes of tunnel headers, and of the smallest MTU that IPv6 knows (RFC 8200, section 5).
-const SMALLEST_FABRIC_MTU: (u32, u32) = (1280 + 50, 1280 + 70);
-
-/// Offloads of line ports: a tag that the device takes off, or filters, is one that the program never sees.
-const LINE_FEATURES: [(&str, bool); 6] = [
-    ("rx-vlan-hw-parse", false),
-    ("rx-vlan-filter", false),
-    ("rx-vlan-stag-hw-parse", false),
-    ("rx-vlan-stag-filter", false),
-    ("rx-lro", false),
-    ("rx-gro-hw", false),
-];
-/// Offloads of fabric ports.
-const FABRIC_FEATURES: [(&str, bool); 2] = [("rx-lro", false), ("rx-gro-hw", false)];
 /// Offloads of the outer ends of veths.
 const OUTER_FEATURES: [(&str, bool); 2] = [("tx-vlan-hw-insert", false), ("rx-gro", true)];
 
@@ -88,6 +78,8 @@ pub struct Kernel {
     outside: Netlink,
     ethtool: Arc<Ethtool>,
     nudge: Arc<Notify>,
+    carrier: carrier::Watch,
+    ports: Ports,
     namespaces: BTreeMap<String, Namespace>,
     /// Neighbours of the underlay that the kernel was asked to manage.
     managed: BTreeSet<(u32, IpAddr)>,
@@ -99,75 +91,41 @@ fn namespace_name(intent: &Intent, gateway: &BorderGateway) -> String {
     format!("{}.{}", intent.gateway.name, gateway.name)
 }
 
-/// Line and fabric ports, each once.
-fn port_names(intent: &Intent) -> BTreeSet<String> {
-    let lines = intent.connections.iter().map(|connection| connection.interface.clone());
-    lines.chain(intent.fabric.interfaces.iter().cloned()).collect()
-}
-
 impl Kernel {
     /// Opens sockets; nothing is changed.
     pub fn open(intent: &Intent) -> Result<Self, KernelError> {
         let nudge = Arc::new(Notify::new());
         let ethtool = Ethtool::open().map_err(KernelError::system("open a socket"))?;
         let outside = Netlink::open(None, Arc::clone(&nudge))?;
-        carrier::watch(port_names(intent).into_iter().collect(), &nudge)?;
+        let carrier = carrier::Watch::new(ports::names(intent), Arc::clone(&nudge))?;
         Ok(Self {
             outside,
             ethtool: Arc::new(ethtool),
             nudge,
+            carrier,
+            ports: Ports::default(),
             namespaces: BTreeMap::new(),
             managed: BTreeSet::new(),
             resolving: BTreeSet::new(),
         })
     }
 
-    /// Whether this kernel and these ports can carry the intent; changes nothing.
-    pub async fn preflight(&self, intent: &Intent) -> Result<(), KernelError> {
-        require_kernel()?;
-        let links: BTreeMap<String, Link> =
-            self.outside.links().await?.into_iter().map(|link| (link.name.clone(), link)).collect();
-        let find = |interface: &str, role: String| {
-            links
-                .get(interface)
-                .ok_or_else(|| KernelError::NoInterface { interface: interface.to_owned(), role })
-        };
-        for connection in &intent.connections {
-            find(&connection.interface, format!("line of connection `{}`", connection.name))?;
-        }
-        let needed = if intent.fabric.vtep.is_ipv4() { SMALLEST_FABRIC_MTU.0 } else { SMALLEST_FABRIC_MTU.1 };
-        for interface in &intent.fabric.interfaces {
-            let link = find(interface, "fabric port".to_owned())?;
-            if link.mtu < needed {
-                return Err(KernelError::FabricMtu { interface: interface.clone(), mtu: link.mtu, needed });
-            }
-        }
-        for vif in intent.border_gateways.iter().flat_map(|gateway| &gateway.virtual_interfaces) {
-            let Some(link) = line_of(intent, vif).and_then(|interface| links.get(interface)) else {
-                continue;
-            };
-            let needed = u32::from(vif.mtu) + u32::from(vif.tag.len());
-            if link.mtu < needed {
-                return Err(KernelError::PortMtu {
-                    interface: link.name.clone(),
-                    mtu: link.mtu,
-                    vif: vif.name.clone(),
-                    vif_mtu: vif.mtu,
-                    tags: vif.tag.len(),
-                    needed,
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes namespaces, veths, addresses, routes and offloads those of the intent; may be repeated at any time.
+    /// Makes namespaces, veths, addresses, routes and offloads those of the intent; may be repeated at any time. What is
+    /// declared no more goes last: a failure leaves as much as can be.
     pub async fn ensure(&mut self, intent: &Intent) -> Result<(), KernelError> {
-        let links: BTreeMap<String, Link> =
-            self.outside.links().await?.into_iter().map(|link| (link.name.clone(), link)).collect();
-        self.ensure_ports(intent, &links).await?;
+        let links = self.outside.links_by_name().await?;
+        self.ports.forget();
+        for link in ports::names(intent).iter().filter_map(|name| links.get(name)) {
+            self.ports.prepare(intent, link, &self.outside, &self.ethtool).await?;
+        }
+        if self.carrier.ports() != &ports::names(intent) {
+            self.carrier = carrier::Watch::new(ports::names(intent), Arc::clone(&self.nudge))?;
+        }
         // Addresses may have changed: peers are asked for again.
         self.resolving.clear();
+        for gateway in &intent.border_gateways {
+            self.ensure_namespace(intent, gateway, &links).await?;
+        }
         let wanted: BTreeSet<String> =
             intent.border_gateways.iter().map(|gateway| namespace_name(intent, gateway)).collect();
         for gone in netns::of_gateway(&intent.gateway.name).into_iter().filter(|name| !wanted.contains(name))
@@ -175,54 +133,49 @@ impl Kernel {
             self.namespaces.remove(&gone);
             netns::remove(&gone)?;
         }
-        for gateway in &intent.border_gateways {
-            let name = namespace_name(intent, gateway);
-            if !self.namespaces.contains_key(&name) {
-                let namespace = Namespace::open(name.clone(), Arc::clone(&self.nudge))?;
-                self.namespaces.insert(name.clone(), namespace);
-            }
-            let Some(namespace) = self.namespaces.get_mut(&name) else { continue };
-            let veths = veths(intent, gateway, &links);
-            namespace.ensure(&self.outside, gateway, &veths).await?;
-            for veth in &veths {
-                let outer = outer_name(&veth.name);
-                let left = self.ethtool.switch(&outer, &OUTER_FEATURES);
-                let left = left.map_err(KernelError::system(format!("switch offloads of `{outer}`")))?;
-                refuse(&outer, left)?;
-                let link = LinkUnspec::new_with_name(&outer).mtu(u32::from(veth.mtu)).build();
-                let set = self.outside.handle.link().set(link).execute().await;
-                set.map_err(KernelError::netlink(format!("set the MTU of `{outer}`")))?;
-            }
-        }
-        self.outside.mark_dirty();
+        self.outside.mark(Changes::ALL);
         Ok(())
     }
 
-    async fn ensure_ports(&self, intent: &Intent, links: &BTreeMap<String, Link>) -> Result<(), KernelError> {
-        for interface in port_names(intent) {
-            let Some(link) = links.get(&interface) else { continue };
-            let fabric = intent.fabric.interfaces.contains(&interface);
-            let features: &[_] = if fabric { &FABRIC_FEATURES } else { &LINE_FEATURES };
-            let left = self.ethtool.switch(&interface, features);
-            let left = left.map_err(KernelError::system(format!("switch offloads of `{interface}`")))?;
-            refuse(&interface, left)?;
-            if !fabric {
-                let message = LinkUnspec::new_with_index(link.index).allmulticast(true).build();
-                let set = self.outside.handle.link().set(message).execute().await;
-                set.map_err(KernelError::netlink(format!("turn on allmulticast of `{interface}`")))?;
-            }
+    async fn ensure_namespace(
+        &mut self,
+        intent: &Intent,
+        gateway: &BorderGateway,
+        links: &BTreeMap<String, Link>,
+    ) -> Result<(), KernelError> {
+        let name = namespace_name(intent, gateway);
+        // A namespace that somebody removed is made again.
+        if !netns::path(&name).exists() {
+            self.namespaces.remove(&name);
+        }
+        if !self.namespaces.contains_key(&name) {
+            let namespace = Namespace::open(name.clone(), Arc::clone(&self.nudge))?;
+            self.namespaces.insert(name.clone(), namespace);
+        }
+        let Some(namespace) = self.namespaces.get_mut(&name) else { return Ok(()) };
+        let veths = veths(intent, gateway, links);
+        namespace.ensure(&self.outside, gateway, &veths).await?;
+        for veth in &veths {
+            let outer = &veth.outer;
+            let left = self.ethtool.switch(outer, &OUTER_FEATURES);
+            refuse(outer, left.map_err(KernelError::system(format!("switch offloads of `{outer}`")))?)?;
+            let link = LinkUnspec::new_with_name(outer).mtu(u32::from(veth.mtu)).build();
+            let set = self.outside.handle.link().set(link).execute().await;
+            set.map_err(KernelError::netlink(format!("set the MTU of `{outer}`")))?;
         }
         Ok(())
     }
 
     /// Looks at everything the tables depend on.
     pub async fn observe(&mut self, intent: &Intent) -> Result<Observed, KernelError> {
-        self.outside.take_dirty();
-        let links: BTreeMap<String, Link> =
-            self.outside.links().await?.into_iter().map(|link| (link.name.clone(), link)).collect();
+        self.outside.take_changes();
+        let links = self.outside.links_by_name().await?;
         let mut observed = Observed::default();
-        for interface in port_names(intent) {
+        for interface in ports::names(intent) {
             let Some(link) = links.get(&interface) else { continue };
+            if !self.ports.is_fit(intent, link, &self.outside, &self.ethtool).await {
+                continue;
+            }
             let state = PortState {
                 ifindex: link.index,
                 mac: link.mac,
@@ -232,7 +185,9 @@ impl Kernel {
             };
             observed.ports.insert(interface, state);
         }
-        let outer = |object: &str| links.get(&outer_name(object)).map(|link| (object.to_owned(), link.index));
+        let outer = |object: &str| {
+            links.get(&outer_name(&intent.gateway.name, object)).map(|link| (object.to_owned(), link.index))
+        };
         for gateway in &intent.border_gateways {
             observed.vif_veths.extend(gateway.virtual_interfaces.iter().filter_map(|vif| outer(&vif.name)));
             observed
@@ -250,6 +205,14 @@ impl Kernel {
         }
         observed.underlay = self.underlay(intent, &observed).await?;
         Ok(observed)
+    }
+
+    /// Whether every veth is there: somebody may have removed one.
+    pub fn is_whole(&self, intent: &Intent, observed: &Observed) -> bool {
+        intent.border_gateways.iter().all(|gateway| {
+            gateway.virtual_interfaces.iter().all(|vif| observed.vif_veths.contains_key(&vif.name))
+                && gateway.vpc_attachments.iter().all(|vpc| observed.attachment_veths.contains_key(&vpc.name))
+        })
     }
 
     /// Ways to VTEPs over fabric ports, with what is known of the neighbours on them.
@@ -289,25 +252,57 @@ impl Kernel {
     /// What follows from what was seen, after the tables were written: veths go down and up with their port, and the
     /// kernel keeps the neighbours of the underlay resolved.
     pub async fn follow(&mut self, intent: &Intent, observed: &Observed) -> Result<(), KernelError> {
-        let links: BTreeMap<String, Link> =
-            self.outside.links().await?.into_iter().map(|link| (link.name.clone(), link)).collect();
+        let links = self.outside.links_by_name().await?;
         for gateway in &intent.border_gateways {
             for vif in &gateway.virtual_interfaces {
                 let port = line_of(intent, vif).and_then(|interface| observed.ports.get(interface));
                 let up = vif.enabled && port.is_some_and(|port| port.up);
-                self.set_up(links.get(&outer_name(&vif.name)), up).await?;
+                self.set_up(links.get(&outer_name(&intent.gateway.name, &vif.name)), up).await?;
+                if let Some(port) = port {
+                    self.follow_mac(intent, gateway, vif, port.mac).await?;
+                }
                 self.resolve_peers(intent, gateway, vif, up).await?;
             }
             for vpc in &gateway.vpc_attachments {
-                self.set_up(links.get(&outer_name(&vpc.name)), true).await?;
+                self.set_up(links.get(&outer_name(&intent.gateway.name, &vpc.name)), true).await?;
             }
         }
+        self.manage_underlay(observed).await
+    }
+
+    /// Lets the kernel keep the neighbours of the underlay resolved: those that are there, and no others.
+    async fn manage_underlay(&mut self, observed: &Observed) -> Result<(), KernelError> {
+        let mut wanted = BTreeSet::new();
         for path in observed.underlay.values().flatten() {
-            let Some(port) = observed.ports.get(&path.interface).filter(|port| port.up) else { continue };
-            if !self.managed.contains(&(port.ifindex, path.next_hop)) {
+            let Some(port) = observed.ports.get(&path.interface) else { continue };
+            wanted.insert((port.ifindex, path.next_hop));
+            if port.up && !self.managed.contains(&(port.ifindex, path.next_hop)) {
                 self.outside.manage_neighbor(port.ifindex, path.next_hop).await?;
                 self.managed.insert((port.ifindex, path.next_hop));
             }
+        }
+        if self.managed.iter().any(|key| !wanted.contains(key)) {
+            let fabric: BTreeSet<u32> = wanted.iter().map(|(index, _)| *index).collect();
+            let keep = |index, address| !fabric.contains(&index) || wanted.contains(&(index, address));
+            self.outside.forget_neighbors(keep).await?;
+            self.managed.retain(|key| wanted.contains(key));
+        }
+        Ok(())
+    }
+
+    /// The kernel announces a VIF with the address of its port, whatever that is by now.
+    async fn follow_mac(
+        &mut self,
+        intent: &Intent,
+        gateway: &BorderGateway,
+        vif: &VirtualInterface,
+        mac: MacAddr,
+    ) -> Result<(), KernelError> {
+        if let Some(namespace) = self.namespaces.get_mut(&namespace_name(intent, gateway))
+            && namespace.follow_mac(&vif.name, mac).await?
+        {
+            // Its neighbours went with the old address.
+            self.resolving.remove(&vif.name);
         }
         Ok(())
     }
@@ -347,9 +342,19 @@ impl Kernel {
         self.nudge.notified().await;
     }
 
-    /// Removes every namespace of a gateway, and with them the veths.
-    pub fn purge(gateway: &str) -> Result<(), KernelError> {
-        netns::of_gateway(gateway).iter().try_for_each(|name| netns::remove(name))
+    /// Removes every namespace of a gateway, and with them the veths; and the neighbours that it had managed.
+    pub async fn purge(intent: &Intent) -> Result<(), KernelError> {
+        netns::of_gateway(&intent.gateway.name).iter().try_for_each(|name| netns::remove(name))?;
+        let outside = Netlink::open(None, Arc::default())?;
+        let links = outside.links_by_name().await?;
+        let fabric: BTreeSet<u32> =
+            intent.fabric.interfaces.iter().filter_map(|name| Some(links.get(name)?.index)).collect();
+        outside.forget_neighbors(|index, _| !fabric.contains(&index)).await?;
+        let lines = intent.connections.iter().filter_map(|connection| links.get(&connection.interface));
+        for line in lines {
+            ports::release(line, &outside).await?;
+        }
+        Ok(())
     }
 }
 
@@ -362,11 +367,9 @@ fn line_of<'a>(intent: &'a Intent, vif: &VirtualInterface) -> Option<&'a str> {
 fn veths(intent: &Intent, gateway: &BorderGateway, links: &BTreeMap<String, Link>) -> Vec<Wanted> {
     let vifs = gateway.virtual_interfaces.iter().map(|vif| Wanted {
         name: vif.name.clone(),
+        outer: outer_name(&intent.gateway.name, &vif.name),
         prefix: "vif",
-        mac: line_of(intent, vif)
-            .and_then(|interface| links.get(interface))
-            .map(|link| link.mac)
-            .unwrap_or_default(),
+        mac: line_of(intent, vif).and_then(|interface| links.get(interface)).map(|link| link.mac),
         mtu: vif.mtu,
         addresses: vif.addresses.iter().map(|link| link.local).collect(),
         arp: true,
@@ -374,21 +377,13 @@ fn veths(intent: &Intent, gateway: &BorderGateway, links: &BTreeMap<String, Link
     });
     let vpcs = gateway.vpc_attachments.iter().map(|vpc| Wanted {
         name: vpc.name.clone(),
+        outer: outer_name(&intent.gateway.name, &vpc.name),
         prefix: "vpc",
-        mac: vpc.router.mac,
+        mac: Some(vpc.router.mac),
         mtu: vpc.mtu,
         addresses: vpc.router.addresses.iter().map(|address| IpNet::from(*address)).collect(),
         arp: false,
         routes: vpc.cidrs.clone(),
     });
     vifs.chain(vpcs).collect()
-}
-
-fn require_kernel() -> Result<(), KernelError> {
-    let name = nix::sys::utsname::uname()
-        .map_err(|errno| KernelError::system("read the kernel's release")(errno.into()))?;
-    let found = name.release().to_string_lossy().into_owned();
-    let mut numbers = found.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
-    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if version < OLDEST { Err(KernelError::OldKernel { found }) } else { Ok(()) }
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use border_gw::cli::{self, Cli, Command};
 use border_gw::intent;
+use border_gw::kernel::{self, Missing};
 use clap::Parser as _;
 
 fn main() -> ExitCode {
@@ -26,9 +27,13 @@ fn main() -> ExitCode {
 async fn dispatch(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Run { config } => daemon::run(&config).await,
-        Command::Purge { config } => daemon::purge(&config),
+        Command::Purge { config } => daemon::purge(&config).await,
         Command::Check { config } => {
-            cli::print_check(&intent::load(&config)?);
+            let intent = intent::load(&config)?;
+            for note in kernel::preflight(&intent, Missing::Noted).await? {
+                eprintln!("border-gw: note: {note}");
+            }
+            cli::print_check(&intent);
             Ok(())
         }
         Command::Show(show) => Ok(cli::show::show(show).await?),

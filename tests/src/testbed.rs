@@ -52,7 +52,9 @@ impl Underlay {
             };
             word.replace(from, to).replace("/32", "/128").replace("/24", "/64")
         };
-        text.split(' ').map(word).collect::<Vec<_>>().join(" ")
+        let spoken = text.split(' ').map(word).collect::<Vec<_>>().join(" ");
+        // No wait for duplicate address detection.
+        if text.starts_with("address add") { spoken + " nodad" } else { spoken }
     }
 }
 

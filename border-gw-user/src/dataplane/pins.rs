@@ -22,6 +22,11 @@ pub fn dir(gateway: &str) -> PathBuf {
     gateway_dir(gateway).join(format!("v{VERSION}"))
 }
 
+/// Whether anything of a gateway is pinned, whatever its version.
+pub fn exist(gateway: &str) -> bool {
+    gateway_dir(gateway).exists()
+}
+
 /// File of a map.
 pub fn map(gateway: &str, map: &str) -> PathBuf {
     dir(gateway).join(map)

@@ -157,7 +157,7 @@ fn the_example_of_the_documentation_loads() {
     assert_eq!((intent.fabric.vxlan_port, intent.gateway.xdp_mode), (4789, XdpMode::Native));
     let names: Vec<_> = intent.connections.iter().map(|connection| connection.name.as_str()).collect();
     assert_eq!(names, ["line-a", "line-b"]);
-    let ten_gbps = Cap { rate: 10_000_000_000, burst: 25_000_000 };
+    let ten_gbps = Cap { rate: 10_000_000_000, burst: 250_000_000 };
     assert_eq!(intent.connections[0].caps, Caps { to_vpc: Some(ten_gbps), to_customer: Some(ten_gbps) });
     let gateway = &intent.border_gateways[0];
     assert_eq!((gateway.transit, gateway.hash), (false, HashMode::FiveTuple));
@@ -165,7 +165,7 @@ fn the_example_of_the_documentation_loads() {
     assert_eq!((a.enabled, a.mtu, a.source_validation, a.tag.tpid), (true, 1500, true, 0x8100));
     assert_eq!(a.caps.to_vpc, Some(Cap { rate: 500_000_000, burst: 2_000_000 }));
     assert_eq!(a.caps.to_customer, Some(Cap { rate: 1_000_000_000, burst: 2_000_000 }));
-    assert_eq!(b.caps.to_vpc, Some(Cap { rate: 500_000_000, burst: 1_250_000 }));
+    assert_eq!(b.caps.to_vpc, Some(Cap { rate: 500_000_000, burst: 12_500_000 }));
     assert_eq!((b.tag.outer.get(), b.tag.inner.map(VlanId::get), b.tag.tpid), (200, Some(100), 0x88a8));
     let vpc = &gateway.vpc_attachments[0];
     let host_mac = MacAddr([2, 0, 0x5e, 0, 0, 1]);

@@ -10,26 +10,27 @@ use futures::TryStreamExt as _;
 use ipnet::IpNet;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags};
 use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth};
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteProtocol};
 use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder, RouteNextHopBuilder};
 use tokio::sync::Notify;
 
 use super::ethtool::Ethtool;
-use super::netlink::{Link, Neighbor, Netlink};
+use super::events::Changes;
+use super::netlink::{Link, Neighbor, Netlink, PROTOCOL};
 use super::{KernelError, netns};
 use crate::intent::{BorderGateway, StaticRoute};
-
-/// Number of our routes in the kernel's tables (`ip route show proto 186`).
-const PROTOCOL: u8 = 186;
 
 /// A veth that is to exist.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
     /// Name of the VIF or attachment: altname of the inner end.
     pub(super) name: String,
+    /// Name of the outer end.
+    pub(super) outer: String,
     /// `vif` or `vpc`.
     pub(super) prefix: &'static str,
-    pub(super) mac: MacAddr,
+    /// None while the port is missing, whose address it has.
+    pub(super) mac: Option<MacAddr>,
     pub(super) mtu: u16,
     pub(super) addresses: Vec<IpNet>,
     /// Resolves neighbours.
@@ -45,12 +46,14 @@ pub(super) struct Namespace {
     ethtool: Arc<Ethtool>,
     /// Inner ends by name of the VIF or attachment.
     inner: BTreeMap<String, u32>,
+    /// Ethernet addresses of VIFs' inner ends, by name of the VIF.
+    macs: BTreeMap<String, MacAddr>,
     neighbors: BTreeMap<(u32, IpAddr), Neighbor>,
 }
 
-/// Name of the outer end of an object's veth: at most 15 bytes, the same after a restart.
-pub(super) fn outer_name(object: &str) -> String {
-    format!("bgw{:012x}", crate::tables::identity([object]) & 0xffff_ffff_ffff)
+/// Name of the outer end of an object's veth: at most 15 bytes, the same after a restart, another in each gateway.
+pub(super) fn outer_name(gateway: &str, object: &str) -> String {
+    format!("bgw{:012x}", crate::tables::identity([gateway, object]) & 0xffff_ffff_ffff)
 }
 
 /// Offloads of the end that the kernel sends on: what XDP receives must be whole, with its checksum; what XDP sends must
@@ -76,6 +79,7 @@ impl Namespace {
             netlink,
             ethtool: Arc::new(ethtool),
             inner: BTreeMap::new(),
+            macs: BTreeMap::new(),
             neighbors: BTreeMap::new(),
         })
     }
@@ -89,66 +93,69 @@ impl Namespace {
     ) -> Result<(), KernelError> {
         let set_up = self.netlink.handle.link().set(LinkUnspec::new_with_index(1).up().build());
         set_up.execute().await.map_err(KernelError::netlink(format!("set lo up in `{}`", self.name)))?;
-        let mut links = self.netlink.links().await?;
-        let outer: BTreeMap<String, Link> =
-            outside.links().await?.into_iter().map(|link| (link.name.clone(), link)).collect();
-        self.remove_others(&mut links, &outer, wanted).await?;
+        let links = self.netlink.links().await?;
+        let outer = outside.links_by_name().await?;
+        let (whole, others): (Vec<Link>, Vec<Link>) = links
+            .into_iter()
+            .filter(|link| number(&link.name).is_some())
+            .partition(|link| is_whole(link, &outer, wanted));
         self.inner.clear();
-        let mut numbers: BTreeSet<u32> = links.iter().filter_map(|link| number(&link.name)).collect();
+        let mut numbers: BTreeSet<u32> =
+            whole.iter().chain(&others).filter_map(|link| number(&link.name)).collect();
         for veth in wanted {
-            let found = links.iter().find(|link| link.altnames.contains(&veth.name));
+            let found = whole.iter().find(|link| link.altnames.contains(&veth.name));
             let link = match found {
                 Some(link) => link.clone(),
-                None => self.create(outside, veth, &mut numbers).await?,
+                None => self.create(outside, veth, &mut numbers, &others).await?,
             };
             self.inner.insert(veth.name.clone(), link.index);
             self.settle(&link, veth).await?;
+            if let Some(mac) = veth.mac {
+                self.macs.insert(veth.name.clone(), mac);
+            }
         }
         self.static_routes(gateway, wanted).await?;
-        self.netlink.mark_dirty();
-        Ok(())
-    }
-
-    /// Removes veths that are declared no more, and those that lost their other end or their name in a crash.
-    async fn remove_others(
-        &self,
-        links: &mut Vec<Link>,
-        outer: &BTreeMap<String, Link>,
-        wanted: &[Wanted],
-    ) -> Result<(), KernelError> {
-        let is_whole = |link: &Link| {
-            let veth = wanted.iter().find(|veth| link.altnames.contains(&veth.name));
-            let other = veth.and_then(|veth| outer.get(&outer_name(&veth.name)));
-            other.is_some_and(|other| link.peer == Some(other.index))
-        };
-        let gone: Vec<_> =
-            links.iter().filter(|link| number(&link.name).is_some() && !is_whole(link)).cloned().collect();
-        for link in gone {
-            let what = format!("remove interface `{}` from `{}`", link.name, self.name);
-            self.netlink.handle.link().del(link.index).execute().await.map_err(KernelError::netlink(what))?;
-            links.retain(|other| other.index != link.index);
+        for link in &others {
+            self.remove(link).await?;
         }
+        let ours: BTreeSet<(u32, IpAddr)> = gateway
+            .virtual_interfaces
+            .iter()
+            .flat_map(|vif| vif.addresses.iter().map(move |link| (&vif.name, link.peer)))
+            .filter_map(|(vif, peer)| Some((*self.inner.get(vif)?, peer)))
+            .collect();
+        self.netlink.forget_neighbors(|index, address| ours.contains(&(index, address))).await?;
+        self.netlink.mark(Changes::ALL);
         Ok(())
     }
 
-    /// Makes a veth: one end here, the other in the daemon's namespace.
+    /// Removes one of our interfaces; it may be gone by now, with its other end.
+    async fn remove(&self, link: &Link) -> Result<(), KernelError> {
+        if self.netlink.links().await?.iter().all(|other| other.index != link.index) {
+            return Ok(());
+        }
+        let what = format!("remove interface `{}` from `{}`", link.name, self.name);
+        self.netlink.handle.link().del(link.index).execute().await.map_err(KernelError::netlink(what))
+    }
+
+    /// Makes a veth: one end here, the other in the daemon's namespace. `others` are interfaces that will be removed.
     async fn create(
         &self,
         outside: &Netlink,
         veth: &Wanted,
         numbers: &mut BTreeSet<u32>,
+        others: &[Link],
     ) -> Result<Link, KernelError> {
         let number = (1..).find(|number| !numbers.contains(number)).unwrap_or(1);
         numbers.insert(number);
         let inner_name = format!("{}{number}", veth.prefix);
-        let outer_name = outer_name(&veth.name);
+        let outer_name = veth.outer.clone();
         let what =
             format!("make the veth of `{}` ({outer_name} and {inner_name} in `{}`)", veth.name, self.name);
         let place =
             std::fs::File::open(netns::path(&self.name)).map_err(KernelError::system(what.clone()))?;
         let inner = LinkMessageBuilder::<LinkUnspec>::new()
             .name(inner_name.clone())
-            .address(veth.mac.0.to_vec())
             .mtu(u32::from(veth.mtu))
             .setns_by_fd(place.as_raw_fd())
             .build();
@@ -157,7 +164,10 @@ impl Namespace {
             .mtu(u32::from(veth.mtu))
             .set_info_data(InfoData::Veth(InfoVeth::Peer(inner)))
             .build();
-        // What an earlier run left half-made stands in the way.
+        // What an earlier run left half-made, or another border gateway had, stands in the way.
+        for stale in others.iter().filter(|link| link.altnames.contains(&veth.name)) {
+            self.remove(stale).await?;
+        }
         if let Some(stale) = outside.links().await?.into_iter().find(|link| link.name == outer_name) {
             let del = outside.handle.link().del(stale.index).execute().await;
             del.map_err(KernelError::netlink(what.clone()))?;
@@ -175,12 +185,12 @@ impl Namespace {
     /// MAC, MTU, offloads, addresses, routes and neighbours of one veth's inner end.
     async fn settle(&self, link: &Link, veth: &Wanted) -> Result<(), KernelError> {
         let what = format!("set up interface `{}` (`{}`) in `{}`", link.name, veth.name, self.name);
-        let message = LinkUnspec::new_with_index(link.index)
-            .address(veth.mac.0.to_vec())
-            .mtu(u32::from(veth.mtu))
-            .arp(veth.arp)
-            .up()
-            .build();
+        let message = LinkUnspec::new_with_index(link.index).mtu(u32::from(veth.mtu)).arp(veth.arp).up();
+        let message = match veth.mac {
+            Some(mac) => message.address(mac.0.to_vec()),
+            None => message,
+        }
+        .build();
         self.netlink
             .handle
             .link()
@@ -307,16 +317,30 @@ impl Namespace {
 
     /// The neighbour of an object, where it can be sent to. Reads the table again only when something happened.
     pub(super) async fn refresh(&mut self) -> Result<(), KernelError> {
-        if self.netlink.take_dirty() {
+        let changes = self.netlink.take_changes();
+        if changes.any(Changes::NEIGHBORS) {
             match self.netlink.neighbors().await {
                 Ok(neighbors) => self.neighbors = neighbors,
                 Err(error) => {
-                    self.netlink.mark_dirty();
+                    self.netlink.mark(changes);
                     return Err(error);
                 }
             }
         }
         Ok(())
+    }
+
+    /// Gives a VIF's inner end another Ethernet address; true when it had a different one.
+    pub(super) async fn follow_mac(&mut self, vif: &str, mac: MacAddr) -> Result<bool, KernelError> {
+        let Some(index) = self.inner.get(vif) else { return Ok(false) };
+        if self.macs.get(vif) == Some(&mac) {
+            return Ok(false);
+        }
+        let message = LinkUnspec::new_with_index(*index).address(mac.0.to_vec()).build();
+        let set = self.netlink.handle.link().set(message).execute().await;
+        set.map_err(KernelError::netlink(format!("set the Ethernet address of `{vif}` in `{}`", self.name)))?;
+        self.macs.insert(vif.to_owned(), mac);
+        Ok(true)
     }
 
     /// Lets the kernel resolve a peer, at once and from then on.
@@ -334,21 +358,34 @@ impl Namespace {
     }
 }
 
-/// A route into an interface.
+/// Whether a veth is declared, and has its other end: one that lost it, or its name in a crash, is made again.
+fn is_whole(link: &Link, outer: &BTreeMap<String, Link>, wanted: &[Wanted]) -> bool {
+    let veth = wanted.iter().find(|veth| link.altnames.contains(&veth.name));
+    let other = veth.and_then(|veth| outer.get(&veth.outer));
+    other.is_some_and(|other| link.peer == Some(other.index))
+}
+
+/// A route into an interface without ARP. It goes by one next hop that exists nowhere: without it the kernel would make a
+/// neighbour entry for every host that it answers, in a table that the whole machine shares.
 fn direct_route(prefix: IpNet, index: u32) -> RouteMessage {
-    match prefix {
+    const NOWHERE_V4: std::net::Ipv4Addr = std::net::Ipv4Addr::new(169, 254, 255, 254);
+    const NOWHERE_V6: std::net::Ipv6Addr = std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0xfffe);
+    let mut message = match prefix {
         IpNet::V4(net) => RouteMessageBuilder::<std::net::Ipv4Addr>::new()
             .destination_prefix(net.addr(), net.prefix_len())
             .output_interface(index)
-            .scope(RouteScope::Link)
+            .gateway(NOWHERE_V4)
             .protocol(RouteProtocol::from(PROTOCOL))
             .build(),
         IpNet::V6(net) => RouteMessageBuilder::<std::net::Ipv6Addr>::new()
             .destination_prefix(net.addr(), net.prefix_len())
             .output_interface(index)
+            .gateway(NOWHERE_V6)
             .protocol(RouteProtocol::from(PROTOCOL))
             .build(),
-    }
+    };
+    message.header.flags |= RouteFlags::Onlink;
+    message
 }
 
 fn destination(message: &RouteMessage) -> Option<IpNet> {
@@ -413,10 +450,11 @@ mod tests {
 
     #[test]
     fn an_outer_name_fits_and_stays() {
-        let name = outer_name("a-virtual-interface-with-a-name-of-some-length");
+        let name = outer_name("bgw", "a-virtual-interface-with-a-name-of-some-length");
         assert_eq!(name.len(), 15);
-        assert_eq!(name, outer_name("a-virtual-interface-with-a-name-of-some-length"));
-        assert_ne!(name, outer_name("vif-a"));
+        assert_eq!(name, outer_name("bgw", "a-virtual-interface-with-a-name-of-some-length"));
+        assert_ne!(name, outer_name("bgw", "vif-a"));
+        assert_ne!(outer_name("one", "vif-a"), outer_name("two", "vif-a"));
     }
 
     #[test]

@@ -1,36 +1,31 @@
-//! A netlink socket in a namespace: requests, dumps, and events that mark it as changed.
+//! Netlink in a namespace: requests and dumps.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use border_gw_common::net::MacAddr;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::TryStreamExt as _;
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, Prop};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourMessage, NeighbourState,
 };
-use rtnetlink::{Handle, MulticastGroup, new_multicast_connection};
+use netlink_packet_route::route::RouteProtocol;
+use rtnetlink::{Handle, new_connection};
 use tokio::sync::Notify;
 
+use super::events::{Changes, Events};
 use super::{KernelError, netns};
 
-/// Whatever may change what is observed.
-const GROUPS: [MulticastGroup; 6] = [
-    MulticastGroup::Link,
-    MulticastGroup::Neigh,
-    MulticastGroup::Ipv4Ifaddr,
-    MulticastGroup::Ipv6Ifaddr,
-    MulticastGroup::Ipv4Route,
-    MulticastGroup::Ipv6Route,
-];
+/// Number of what we make in the kernel's tables: routes (`ip route show proto 186`) and neighbours.
+pub(super) const PROTOCOL: u8 = 186;
 
-/// A socket, and whether anything happened since the last look.
+/// A socket for requests. Events have a socket of their own: one that overflows must not swallow an answer.
 #[derive(Clone)]
 pub(super) struct Netlink {
     pub(super) handle: Handle,
-    dirty: Arc<AtomicBool>,
+    events: Arc<Events>,
 }
 
 /// An interface, as far as it matters.
@@ -51,50 +46,49 @@ pub(super) struct Link {
 pub(super) struct Neighbor {
     pub(super) mac: Option<MacAddr>,
     pub(super) managed: bool,
+    /// Made by [`Netlink::manage_neighbor`].
+    pub(super) ours: bool,
 }
 
 impl Netlink {
-    /// Opens a socket in a namespace, or in the daemon's own; `nudge` is notified of every event.
+    /// Opens sockets in a namespace, or in the daemon's own; `nudge` is notified of every event.
     pub(super) fn open(namespace: Option<&str>, nudge: Arc<Notify>) -> Result<Self, KernelError> {
         let runtime = tokio::runtime::Handle::current();
         let connect = move || {
             let _context = runtime.enter();
-            new_multicast_connection(&GROUPS)
+            let (connection, handle, _unsolicited) = new_connection()?;
+            Ok((connection, handle, Events::open(nudge)?))
         };
         let connection = match namespace {
             Some(namespace) => netns::inside(namespace, connect),
             None => connect(),
         };
         let place = namespace.unwrap_or("the daemon's network namespace");
-        let (connection, handle, mut events) =
+        let (connection, handle, events) =
             connection.map_err(KernelError::system(format!("open a netlink socket in `{place}`")))?;
         tokio::spawn(connection);
-        let dirty = Arc::new(AtomicBool::new(true));
-        let mark = Arc::clone(&dirty);
-        // An overflow arrives as an event, too: each one only says that everything has to be read again.
-        tokio::spawn(async move {
-            while events.next().await.is_some() {
-                mark.store(true, Ordering::Release);
-                nudge.notify_one();
-            }
-        });
-        Ok(Self { handle, dirty })
+        Ok(Self { handle, events: Arc::new(events) })
     }
 
-    /// Whether anything happened since the last call.
-    pub(super) fn take_dirty(&self) -> bool {
-        self.dirty.swap(false, Ordering::AcqRel)
+    /// What may have changed since the last call.
+    pub(super) fn take_changes(&self) -> Changes {
+        self.events.take()
     }
 
     /// To be read again.
-    pub(super) fn mark_dirty(&self) {
-        self.dirty.store(true, Ordering::Release);
+    pub(super) fn mark(&self, changes: Changes) {
+        self.events.mark(changes);
     }
 
     /// All interfaces.
     pub(super) async fn links(&self) -> Result<Vec<Link>, KernelError> {
         let messages = self.handle.link().get().execute().try_collect::<Vec<_>>().await;
         Ok(messages.map_err(KernelError::netlink("list interfaces"))?.iter().map(link).collect())
+    }
+
+    /// All interfaces by name.
+    pub(super) async fn links_by_name(&self) -> Result<BTreeMap<String, Link>, KernelError> {
+        Ok(self.links().await?.into_iter().map(|link| (link.name.clone(), link)).collect())
     }
 
     /// All neighbours, by interface index and address.
@@ -106,12 +100,47 @@ impl Netlink {
     /// Lets the kernel resolve a neighbour, and go on verifying it without traffic.
     pub(super) async fn manage_neighbor(&self, index: u32, address: IpAddr) -> Result<(), KernelError> {
         let mut request = self.handle.neighbours().add(index, address).state(NeighbourState::None).replace();
-        request.message_mut().attributes.push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
+        let attributes = &mut request.message_mut().attributes;
+        attributes.push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
+        attributes.push(NeighbourAttribute::Protocol(RouteProtocol::from(PROTOCOL)));
         request
             .execute()
             .await
             .map_err(KernelError::netlink(format!("manage neighbour {address} on interface index {index}")))
     }
+
+    /// Removes the neighbours that were to be managed, and are not kept.
+    pub(super) async fn forget_neighbors(
+        &self,
+        keep: impl Fn(u32, IpAddr) -> bool,
+    ) -> Result<(), KernelError> {
+        for ((index, address), neighbor) in self.neighbors().await? {
+            if neighbor.ours && !keep(index, address) {
+                let removed = self.handle.neighbours().del(neighbor_message(index, address)).execute().await;
+                match removed {
+                    // It went by itself meanwhile, or with its interface.
+                    Ok(()) | Err(rtnetlink::Error::NetlinkError(_)) => {}
+                    Err(cause) => {
+                        return Err(KernelError::netlink(format!("remove neighbour {address}"))(cause));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A neighbour, as far as a request to remove it needs it.
+fn neighbor_message(index: u32, address: IpAddr) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.ifindex = index;
+    let (family, address) = match address {
+        IpAddr::V4(address) => (AddressFamily::Inet, NeighbourAddress::Inet(address)),
+        IpAddr::V6(address) => (AddressFamily::Inet6, NeighbourAddress::Inet6(address)),
+    };
+    message.header.family = family;
+    message.attributes.push(NeighbourAttribute::Destination(address));
+    message
 }
 
 fn link(message: &LinkMessage) -> Link {
@@ -158,11 +187,12 @@ fn neighbor(message: &NeighbourMessage) -> Option<((u32, IpAddr), Neighbor)> {
             | NeighbourState::Permanent
     );
     let mut address = None;
-    let mut neighbor = Neighbor { mac: None, managed: false };
+    let mut neighbor = Neighbor { mac: None, managed: false, ours: false };
     for attribute in &message.attributes {
         match attribute {
             NeighbourAttribute::Destination(NeighbourAddress::Inet(to)) => address = Some(IpAddr::V4(*to)),
             NeighbourAttribute::Destination(NeighbourAddress::Inet6(to)) => address = Some(IpAddr::V6(*to)),
+            NeighbourAttribute::Protocol(protocol) => neighbor.ours = u8::from(*protocol) == PROTOCOL,
             NeighbourAttribute::LinkLayerAddress(bytes) if usable => neighbor.mac = mac(bytes),
             NeighbourAttribute::ExtFlags(flags) => {
                 neighbor.managed = flags.contains(NeighbourExtFlags::Managed);

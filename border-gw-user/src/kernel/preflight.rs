@@ -1,0 +1,137 @@
+//! Whether this kernel and these ports can carry an intent. Changes nothing, and needs no privilege.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::netlink::{Link, Netlink};
+use super::{KernelError, line_of};
+use crate::intent::Intent;
+
+/// Oldest kernel: `bpf_xdp_get_buff_len` came with 5.18, managed neighbours with 5.16.
+const OLDEST: (u32, u32) = (5, 18);
+/// Bytes that the tunnel adds to an inner IP packet, over IPv4 and IPv6: inner Ethernet, VXLAN, UDP, IP.
+const TUNNEL: (u32, u32) = (50, 70);
+/// The smallest MTU that IPv6 knows (RFC 8200, section 5).
+const SMALLEST_MTU: u32 = 1280;
+
+/// What an interface that does not exist is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// An error: the gateway is to run here.
+    Refused,
+    /// A note: the configuration may be for another machine.
+    Noted,
+}
+
+/// Checks the kernel's version, and that every port exists and is large enough; returns what is worth knowing beside.
+pub async fn preflight(intent: &Intent, missing: Missing) -> Result<Vec<String>, KernelError> {
+    if missing == Missing::Refused {
+        require_kernel(&release()?)?;
+    }
+    let links = Netlink::open(None, Arc::default())?.links_by_name().await?;
+    let mut notes = Vec::new();
+    for error in absent(intent, &links) {
+        match missing {
+            Missing::Refused => return Err(error),
+            Missing::Noted => notes.push(error.to_string()),
+        }
+    }
+    lines(intent, &links)?;
+    fabric(intent, &links, &mut notes)?;
+    Ok(notes)
+}
+
+fn absent<'a>(
+    intent: &'a Intent,
+    links: &'a BTreeMap<String, Link>,
+) -> impl Iterator<Item = KernelError> + 'a {
+    let lines = intent
+        .connections
+        .iter()
+        .map(|connection| (&connection.interface, format!("line of connection `{}`", connection.name)));
+    let fabric = intent.fabric.interfaces.iter().map(|interface| (interface, "fabric port".to_owned()));
+    let absent = lines.chain(fabric).filter(|(interface, _)| !links.contains_key(*interface));
+    absent.map(|(interface, role)| KernelError::NoInterface { interface: interface.clone(), role })
+}
+
+/// A port's MTU is at least its VIFs' and their tags.
+fn lines(intent: &Intent, links: &BTreeMap<String, Link>) -> Result<(), KernelError> {
+    for vif in intent.border_gateways.iter().flat_map(|gateway| &gateway.virtual_interfaces) {
+        let Some(link) = line_of(intent, vif).and_then(|interface| links.get(interface)) else { continue };
+        let needed = u32::from(vif.mtu) + u32::from(vif.tag.len());
+        if link.mtu < needed {
+            return Err(KernelError::PortMtu {
+                interface: link.name.clone(),
+                mtu: link.mtu,
+                vif: vif.name.clone(),
+                vif_mtu: vif.mtu,
+                tags: vif.tag.len(),
+                needed,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A fabric port has room for the tunnel around the smallest packets; less than an attachment's MTU is a note.
+fn fabric(
+    intent: &Intent,
+    links: &BTreeMap<String, Link>,
+    notes: &mut Vec<String>,
+) -> Result<(), KernelError> {
+    let tunnel = if intent.fabric.vtep.is_ipv4() { TUNNEL.0 } else { TUNNEL.1 };
+    for link in intent.fabric.interfaces.iter().filter_map(|interface| links.get(interface)) {
+        let (interface, mtu) = (&link.name, link.mtu);
+        if mtu < SMALLEST_MTU + tunnel {
+            return Err(KernelError::FabricMtu {
+                interface: interface.clone(),
+                mtu,
+                needed: SMALLEST_MTU + tunnel,
+            });
+        }
+        let room = mtu - tunnel;
+        let vpcs = intent.border_gateways.iter().flat_map(|gateway| &gateway.vpc_attachments);
+        notes.extend(vpcs.filter(|vpc| u32::from(vpc.mtu) > room).map(|vpc| {
+            format!(
+                "VPC attachment `{}` has MTU {}, and fabric port `{interface}` leaves {room} (MTU {mtu} less {tunnel} for the \
+                 tunnel): larger packets are dropped; `ip link set {interface} mtu {}`, or lower the attachment's `mtu`",
+                vpc.name,
+                vpc.mtu,
+                u32::from(vpc.mtu) + tunnel
+            )
+        }));
+    }
+    Ok(())
+}
+
+fn release() -> Result<String, KernelError> {
+    let name = nix::sys::utsname::uname()
+        .map_err(|errno| KernelError::system("read the kernel's release")(errno.into()))?;
+    Ok(name.release().to_string_lossy().into_owned())
+}
+
+fn require_kernel(release: &str) -> Result<(), KernelError> {
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version < OLDEST { Err(KernelError::OldKernel { found: release.to_owned() }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_kernel_is_refused_with_its_release() {
+        for (release, ok) in [
+            ("5.18.0-1-amd64", true),
+            ("6.1.0-40-cloud", true),
+            ("5.17.15", false),
+            ("4.19", false),
+            ("", false),
+        ] {
+            assert_eq!(require_kernel(release).is_ok(), ok, "{release}");
+        }
+        let error = require_kernel("5.10.0-30-amd64").unwrap_err().to_string();
+        assert!(error.contains("Linux 5.10.0-30-amd64") && error.contains("5.18"), "{error}");
+    }
+}
