@@ -33,6 +33,8 @@ pub(crate) async fn run(config: &Path) -> anyhow::Result<()> {
     let intent = Arc::new(intent::load(config)?);
     require_privileges()?;
     let _lock = lock(&intent)?;
+    // Watched before anything takes its time: what changes meanwhile is read afterwards.
+    let files = Files::new(&intent.files);
     let listeners = control::listen(&intent).await?;
     preflight(&intent).await?;
     let kernel = Kernel::open(&intent)?;
@@ -55,7 +57,7 @@ pub(crate) async fn run(config: &Path) -> anyhow::Result<()> {
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         warn!("cannot tell systemd that the gateway is ready: {error}");
     }
-    let result = daemon.follow(&publish).await;
+    let result = daemon.follow(&publish, files).await;
     servers.abort();
     info!("gateway {} stops; forwarding goes on with the tables as they are", intent.gateway.name);
     result
@@ -185,9 +187,8 @@ impl Daemon {
         Ok((state, result.map(|_| ()).map_err(Into::into)))
     }
 
-    async fn follow(&mut self, publish: &watch::Sender<State>) -> anyhow::Result<()> {
+    async fn follow(&mut self, publish: &watch::Sender<State>, mut files: Files) -> anyhow::Result<()> {
         let mut signals = Signals::new()?;
-        let mut files = Files::new(&self.intent.files);
         let mut failed = false;
         loop {
             let cause = tokio::select! {

@@ -344,9 +344,17 @@ impl Kernel {
 
     /// Removes every namespace of a gateway, and with them the veths; and the neighbours that it had managed.
     pub async fn purge(intent: &Intent) -> Result<(), KernelError> {
-        netns::of_gateway(&intent.gateway.name).iter().try_for_each(|name| netns::remove(name))?;
         let outside = Netlink::open(None, Arc::default())?;
         let links = outside.links_by_name().await?;
+        let vifs = intent.border_gateways.iter().flat_map(|gateway| &gateway.virtual_interfaces);
+        let vpcs = intent.border_gateways.iter().flat_map(|gateway| &gateway.vpc_attachments);
+        let objects = vifs.map(|vif| &vif.name).chain(vpcs.map(|vpc| &vpc.name));
+        // The namespaces take them along, but only some time later.
+        for link in objects.filter_map(|name| links.get(&outer_name(&intent.gateway.name, name))) {
+            let what = format!("remove interface `{}`", link.name);
+            outside.handle.link().del(link.index).execute().await.map_err(KernelError::netlink(what))?;
+        }
+        netns::of_gateway(&intent.gateway.name).iter().try_for_each(|name| netns::remove(name))?;
         let fabric: BTreeSet<u32> =
             intent.fabric.interfaces.iter().filter_map(|name| Some(links.get(name)?.index)).collect();
         outside.forget_neighbors(|index, _| !fabric.contains(&index)).await?;

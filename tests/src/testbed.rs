@@ -24,6 +24,9 @@ const LINE_MTU: u32 = 1508;
 /// MTU of the fabric: room for the tunnel.
 const FABRIC_MTU: u32 = 1600;
 
+/// The tag of customers a and b.
+const SINGLE: Tags = Tags { tpid: 0x8100, outer: 100, inner: 0 };
+
 /// Family of the underlay, in which the VTEPs have their addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Underlay {
@@ -180,8 +183,19 @@ impl Testbed {
         ])
     }
 
+    /// Connects line-c again, whose port was removed, with new devices at both ends.
+    pub fn connect_line_c(&self) -> anyhow::Result<Line> {
+        cable(&self.server, "eth2", &self.cust_b, "eth0", LINE_MTU)?;
+        let line = tag(&self.cust_b, self.tagging, "eth0", SINGLE)?;
+        let lan = ["172.16.0.1/16", "fd00:a::1/48"];
+        self.cust_b
+            .ip(&[&format!("address del {} dev lo", lan[0]), &format!("address del {} dev lo", lan[1])])?;
+        customer(&self.cust_b, lan[0], lan[1], &[(&line, "10")])?;
+        Ok(line)
+    }
+
     fn customers(&mut self) -> anyhow::Result<()> {
-        let single = |outer| Tags { tpid: 0x8100, outer, inner: 0 };
+        let single = |outer| Tags { outer, ..SINGLE };
         let q_in_q = Tags { tpid: 0x88a8, outer: 200, inner: 100 };
         let tagging = self.tagging;
         for netns in [&self.cust_a, &self.cust_b, &self.cust_d, &self.cust_e] {

@@ -46,8 +46,8 @@ pub(super) struct Namespace {
     ethtool: Arc<Ethtool>,
     /// Inner ends by name of the VIF or attachment.
     inner: BTreeMap<String, u32>,
-    /// Ethernet addresses of VIFs' inner ends, by name of the VIF.
-    macs: BTreeMap<String, MacAddr>,
+    /// The same veths as they are to be.
+    wanted: BTreeMap<String, Wanted>,
     neighbors: BTreeMap<(u32, IpAddr), Neighbor>,
 }
 
@@ -79,7 +79,7 @@ impl Namespace {
             netlink,
             ethtool: Arc::new(ethtool),
             inner: BTreeMap::new(),
-            macs: BTreeMap::new(),
+            wanted: BTreeMap::new(),
             neighbors: BTreeMap::new(),
         })
     }
@@ -110,9 +110,7 @@ impl Namespace {
             };
             self.inner.insert(veth.name.clone(), link.index);
             self.settle(&link, veth).await?;
-            if let Some(mac) = veth.mac {
-                self.macs.insert(veth.name.clone(), mac);
-            }
+            self.wanted.insert(veth.name.clone(), veth.clone());
         }
         self.static_routes(gateway, wanted).await?;
         for link in &others {
@@ -200,7 +198,7 @@ impl Namespace {
             .map_err(KernelError::netlink(what.clone()))?;
         let left = self.ethtool.switch(&link.name, &INNER_FEATURES).map_err(KernelError::system(what))?;
         refuse(&link.name, left)?;
-        self.addresses(link, veth).await?;
+        self.addresses(link.index, veth).await?;
         for route in &veth.routes {
             self.route(direct_route(*route, link.index)).await?;
         }
@@ -210,9 +208,12 @@ impl Namespace {
         netns::sysctls(&self.name, probe.into())
     }
 
-    async fn addresses(&self, link: &Link, veth: &Wanted) -> Result<(), KernelError> {
+    /// The declared addresses, and the link-local one of the Ethernet address, which the kernel keeps as it first was.
+    async fn addresses(&self, index: u32, veth: &Wanted) -> Result<(), KernelError> {
         let what = format!("set the addresses of `{}` in `{}`", veth.name, self.name);
-        let request = self.netlink.handle.address().get().set_link_index_filter(link.index);
+        let link_local = veth.mac.and_then(|mac| IpNet::new(IpAddr::from(mac.link_local()), 64).ok());
+        let wanted: Vec<IpNet> = veth.addresses.iter().copied().chain(link_local).collect();
+        let request = self.netlink.handle.address().get().set_link_index_filter(index);
         let present =
             request.execute().try_collect::<Vec<_>>().await.map_err(KernelError::netlink(what.clone()))?;
         for message in present {
@@ -220,19 +221,17 @@ impl Namespace {
                 AddressAttribute::Address(address) => Some(*address),
                 _ => None,
             });
-            let link_local = matches!(address, Some(IpAddr::V6(address)) if address.is_unicast_link_local());
-            let wanted = veth
-                .addresses
+            let is_wanted = wanted
                 .iter()
                 .any(|net| Some(net.addr()) == address && net.prefix_len() == message.header.prefix_len);
-            if !wanted && !link_local {
+            if !is_wanted {
                 let del = self.netlink.handle.address().del(message).execute().await;
                 del.map_err(KernelError::netlink(what.clone()))?;
             }
         }
-        for net in &veth.addresses {
+        for net in wanted {
             let mut request =
-                self.netlink.handle.address().add(link.index, net.addr(), net.prefix_len()).replace();
+                self.netlink.handle.address().add(index, net.addr(), net.prefix_len()).replace();
             request.message_mut().attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
             request.execute().await.map_err(KernelError::netlink(what.clone()))?;
         }
@@ -332,14 +331,18 @@ impl Namespace {
 
     /// Gives a VIF's inner end another Ethernet address; true when it had a different one.
     pub(super) async fn follow_mac(&mut self, vif: &str, mac: MacAddr) -> Result<bool, KernelError> {
-        let Some(index) = self.inner.get(vif) else { return Ok(false) };
-        if self.macs.get(vif) == Some(&mac) {
+        let (Some(index), Some(veth)) = (self.inner.get(vif).copied(), self.wanted.get(vif)) else {
+            return Ok(false);
+        };
+        if veth.mac == Some(mac) {
             return Ok(false);
         }
-        let message = LinkUnspec::new_with_index(*index).address(mac.0.to_vec()).build();
+        let veth = Wanted { mac: Some(mac), ..veth.clone() };
+        let message = LinkUnspec::new_with_index(index).address(mac.0.to_vec()).build();
         let set = self.netlink.handle.link().set(message).execute().await;
         set.map_err(KernelError::netlink(format!("set the Ethernet address of `{vif}` in `{}`", self.name)))?;
-        self.macs.insert(vif.to_owned(), mac);
+        self.addresses(index, &veth).await?;
+        self.wanted.insert(vif.to_owned(), veth);
         Ok(true)
     }
 

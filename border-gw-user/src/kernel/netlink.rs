@@ -18,8 +18,9 @@ use tokio::sync::Notify;
 use super::events::{Changes, Events};
 use super::{KernelError, netns};
 
-/// Number of what we make in the kernel's tables: routes (`ip route show proto 186`) and neighbours.
-pub(super) const PROTOCOL: u8 = 186;
+/// Number of what we make in the kernel's tables: routes (`ip route show proto 178`) and neighbours. No other daemon's
+/// (iproute2, rt_protos).
+pub(super) const PROTOCOL: u8 = 178;
 
 /// A socket for requests. Events have a socket of their own: one that overflows must not swallow an answer.
 #[derive(Clone)]

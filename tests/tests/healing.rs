@@ -1,0 +1,202 @@
+//! What goes wrong around a running gateway, and that it comes right again without help.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+use std::fs;
+use std::mem::ManuallyDrop;
+use std::path::Path;
+
+use border_gw_tests::config;
+use border_gw_tests::daemon::{Daemon, binary};
+use border_gw_tests::frames::{Raw, ethernet, mac_of, udp, vxlan};
+use border_gw_tests::netns::Netns;
+use border_gw_tests::proof::{eventually, wait_until_up};
+use border_gw_tests::testbed::Testbed;
+
+/// A running testbed, or why there is none.
+fn testbed() -> Option<(Testbed, Daemon)> {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: network namespaces and BPF take root");
+        return None;
+    }
+    let (testbed, daemon) = Testbed::with_gateway().unwrap();
+    wait_until_up(&daemon).unwrap();
+    Some((testbed, daemon))
+}
+
+fn gateway_netns(testbed: &Testbed, gateway: &str) -> ManuallyDrop<Netns> {
+    ManuallyDrop::new(Netns { name: format!("{}.{gateway}", testbed.run) })
+}
+
+fn vif_state(daemon: &Daemon, vif: &str) -> String {
+    let rows = daemon.show("vifs").unwrap();
+    let row = rows.as_array().unwrap().iter().find(|row| row["name"] == vif).unwrap();
+    row["state"].as_str().unwrap().to_owned()
+}
+
+fn becomes(daemon: &Daemon, vif: &str, state: &str) {
+    eventually(&format!("{vif} is {state}"), || Ok(vif_state(daemon, vif) == state))
+        .unwrap_or_else(|error| panic!("{error:#}\n{}", daemon.log()));
+}
+
+fn reaches(from: &Netns, to: &str) -> bool {
+    from.succeeds(&format!("ping -c 2 -i 0.2 -W 1 {to}"))
+}
+
+#[test]
+fn a_change_that_the_kernel_refuses_leaves_what_runs_and_can_be_taken_later() {
+    let Some((testbed, daemon)) = testbed() else { return };
+    let inside = gateway_netns(&testbed, "bgw-1");
+    inside.ip(&["link add vif-new type bridge"]).unwrap();
+    let more = config::standard(&testbed.run).replacen(
+        "      - name: vif-b\n",
+        "      - name: vif-new\n        connection: line-b\n        vlan: 101\n        addresses: [{local: 169.254.99.2/30, \
+         peer: 169.254.99.1}]\n      - name: vif-b\n",
+        1,
+    );
+    fs::write(&testbed.config, &more).unwrap();
+    eventually("the error is in the log", || Ok(daemon.log().contains("stays as it was"))).unwrap();
+    wait_until_up(&daemon).unwrap();
+    assert!(
+        reaches(&testbed.cust_a, "10.1.0.10") && reaches(&testbed.cust_d, "10.4.0.10"),
+        "{}",
+        daemon.log()
+    );
+    inside.ip(&["link del vif-new"]).unwrap();
+    fs::write(&testbed.config, more + "# again\n").unwrap();
+    eventually("the new VIF", || {
+        Ok(daemon.show("vifs")?.as_array().unwrap().iter().any(|row| row["name"] == "vif-new"))
+    })
+    .unwrap_or_else(|error| panic!("{error:#}\n{}", daemon.log()));
+}
+
+#[test]
+fn a_veth_that_somebody_removes_is_made_again() {
+    let Some((testbed, daemon)) = testbed() else { return };
+    let inside = gateway_netns(&testbed, "bgw-1");
+    inside.ip(&["link del vif-a"]).unwrap();
+    eventually("the veth", || Ok(inside.succeeds("ip link show vif-a"))).unwrap();
+    becomes(&daemon, "vif-a", "up");
+    assert!(reaches(&testbed.cust_a, "169.254.10.2"), "{}", daemon.log());
+}
+
+#[test]
+fn a_storm_of_netlink_events_does_not_stop_the_loop() {
+    let Some((testbed, daemon)) = testbed() else { return };
+    let add: Vec<String> = (0..60_000_u32)
+        .map(|n| format!("route add 11.{}.{}.{}/32 dev lo table 777", n >> 16, n >> 8 & 255, n & 255))
+        .collect();
+    for _ in 0..3 {
+        testbed.server.ip(&add.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+        testbed.server.ip(&["route flush table 777"]).unwrap();
+    }
+    testbed.cust_a.ip(&["link set eth1 down"]).unwrap();
+    becomes(&daemon, "vif-b", "port_down");
+}
+
+#[test]
+fn a_port_that_comes_back_as_another_device_is_prepared_and_used() {
+    let Some((testbed, daemon)) = testbed() else { return };
+    testbed.server.ip(&["link del eth2"]).unwrap();
+    becomes(&daemon, "vif-c", "port_down");
+    let _line = testbed.connect_line_c().unwrap();
+    becomes(&daemon, "vif-c", "up");
+    assert!(reaches(&testbed.cust_b, "10.1.0.10"), "{}", daemon.log());
+    let features = testbed.server.run("ethtool -k eth2").unwrap();
+    assert!(features.contains("rx-vlan-offload: off"), "{features}");
+    assert!(testbed.server.run("ip -d link show eth2").unwrap().contains("ALLMULTI"));
+}
+
+#[test]
+fn a_port_with_another_address_is_announced_with_it() {
+    let Some((testbed, daemon)) = testbed() else { return };
+    testbed.server.ip(&["link set eth2 address 02:11:22:33:44:55"]).unwrap();
+    testbed.cust_b.ip(&["neigh flush all"]).unwrap();
+    let inside = gateway_netns(&testbed, "bgw-2");
+    eventually("the veth has the address", || {
+        Ok(inside.run("ip link show vif-c")?.contains("02:11:22:33:44:55"))
+    })
+    .unwrap();
+    becomes(&daemon, "vif-c", "up");
+    eventually("the customer reaches its VPC", || Ok(reaches(&testbed.cust_b, "10.1.0.10"))).unwrap();
+}
+
+#[test]
+fn a_purge_and_a_start_that_fails_leave_nothing() {
+    let Some((testbed, mut daemon)) = testbed() else { return };
+    daemon.stop().unwrap();
+    daemon.purge().unwrap();
+    left_nothing(&testbed, "purge");
+    // An MTU that the program does not support: the port is refused after the kernel side was made.
+    testbed.fabric.ip(&["link set f1 mtu 9000"]).unwrap();
+    let line = format!("timeout 20 {} run --config {}", binary().display(), testbed.config.display());
+    let output = testbed.server.command(&line).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    left_nothing(&testbed, "a start that failed");
+}
+
+fn left_nothing(testbed: &Testbed, after: &str) {
+    let namespaces = fs::read_dir("/run/netns").unwrap().flatten();
+    let ours: Vec<_> = namespaces
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.starts_with(&format!("{}.", testbed.run)))
+        .collect();
+    assert!(ours.is_empty(), "{after}: namespaces {ours:?}");
+    assert!(!Path::new("/sys/fs/bpf/border-gw").join(&testbed.run).exists(), "{after}: pins");
+    assert!(!Path::new("/run/border-gw").join(format!("{}.lock", testbed.run)).exists(), "{after}: the lock");
+    let neighbors = testbed.server.run("ip neigh show nud all").unwrap();
+    assert!(!neighbors.contains("managed"), "{after}: {neighbors}");
+    for port in ["eth0", "fab0"] {
+        let link = testbed.server.run(&format!("ip -d link show {port}")).unwrap();
+        assert!(!link.contains("xdp") && !link.contains("ALLMULTI"), "{after}: {link}");
+    }
+    let links = testbed.server.run("ip -br link").unwrap();
+    assert!(!links.contains("bgw"), "{after}: {links}");
+}
+
+#[test]
+fn who_asks_the_router_of_a_vpc_makes_no_neighbor_entry() {
+    let Some((testbed, _daemon)) = testbed() else { return };
+    let (to, from) = (mac_of(&testbed.server, "fab1").unwrap(), mac_of(&testbed.fabric, "f1").unwrap());
+    let router = [0x02, 0, 0x5e, 0, 0x50, 0x01];
+    let frames: Vec<_> = (0..300_u32)
+        .map(|n| {
+            let source = format!("10.1.{}.{}", 100 + n / 200, n % 200 + 1);
+            let inner = udp(&source, "10.1.0.1", (4000, 4000), 64, 20).unwrap();
+            let inner = ethernet(router, [2, 0, 0x5e, 0, 0, 1], None, 0x0800, &inner);
+            let outer = vxlan("192.0.2.21", "192.0.2.10", 5001, &inner).unwrap();
+            ethernet(to, from, None, 0x0800, &outer)
+        })
+        .collect();
+    Raw::open(&testbed.fabric, "f1").unwrap().send(&frames);
+    let inside = gateway_netns(&testbed, "bgw-1");
+    let listed = inside.run("ip neigh show dev vpc-1 nud all").unwrap();
+    assert!(listed.lines().filter(|line| line.contains("10.1.1")).count() == 0, "{listed}");
+    // The kernel did get them, and answers.
+    let host = testbed.vpc(&testbed.host1, 5001);
+    assert!(reaches(&host, "10.1.0.1"));
+}
+
+#[test]
+fn a_file_that_is_away_for_a_while_ends_nothing() {
+    let Some((testbed, daemon)) = testbed() else { return };
+    let directory = testbed.config.parent().unwrap().join("more");
+    fs::create_dir(&directory).unwrap();
+    let included = directory.join("more.yaml");
+    fs::write(&included, "connections: []\n").unwrap();
+    let good = config::standard(&testbed.run);
+    fs::write(&testbed.config, format!("include: [more/more.yaml]\n{good}")).unwrap();
+    eventually("the include is loaded", || Ok(daemon.log().matches("configuration loaded").count() == 1))
+        .unwrap();
+    let away = directory.with_file_name("away");
+    fs::rename(&directory, &away).unwrap();
+    fs::write(&testbed.config, format!("include: [more/more.yaml]\n{good}# touched\n")).unwrap();
+    eventually("the error is in the log", || Ok(daemon.log().contains("stays as it was"))).unwrap();
+    assert!(reaches(&testbed.cust_a, "10.1.0.10"));
+    fs::rename(&away, &directory).unwrap();
+    fs::write(&testbed.config, good.replacen("bandwidth: 100Mbps", "bandwidth: 50Mbps", 1)).unwrap();
+    eventually(
+        "the new cap",
+        || Ok(daemon.show("vifs")?[0]["to_vpc_limit_bps"].as_u64() == Some(50_000_000)),
+    )
+    .unwrap_or_else(|error| panic!("{error:#}\n{}", daemon.log()));
+}
