@@ -44,7 +44,7 @@ macro_rules! reasons {
 
 reasons! {
     Truncated = "truncated", "The frame ends inside a header that it announces.";
-    Untagged = "untagged", "A frame without a VLAN tag on a line port.";
+    Untagged = "untagged", "A frame without a VLAN tag on a line port, and no link control protocol.";
     UnknownVlan = "unknown_vlan", "No virtual interface owns this tag on this port.";
     VifDown = "vif_down", "The virtual interface is administratively down.";
     WrongMac = "wrong_mac", "The destination MAC address is not ours.";

@@ -11,7 +11,10 @@ use border_gw_common::verdict::{DropReason, Verdict};
 use crate::Outcome;
 use crate::answer;
 use crate::forward::{Origin, forward};
-use crate::headers::{self, ETHERTYPE_ARP, Frame, Ip, PROTOCOL_TCP, PROTOCOL_UDP};
+use crate::headers::{
+    self, ETHERTYPE_ARP, ETHERTYPE_CFM, ETHERTYPE_EAPOL, ETHERTYPE_LLDP, ETHERTYPE_MIN, ETHERTYPE_SLOW,
+    Frame, Ip, PROTOCOL_TCP, PROTOCOL_UDP,
+};
 use crate::packet::Packet;
 use crate::rewrite;
 use crate::screen::{NEIGHBOR_ADVERTISEMENT, NEIGHBOR_SOLICITATION, Reach, Screened, screen};
@@ -69,10 +72,16 @@ fn from_line<P: Packet, T: Tables>(
     from_ip(packet, tables, ingress, &ip, screened)
 }
 
-/// LLDP, LACP, spanning tree and the like: groups that no bridge forwards (IEEE 802.1Q, table 8-1).
+/// LLDP, LACP, spanning tree and the like, to groups that no bridge forwards (IEEE 802.1Q, table 8-1). By their protocols,
+/// because whatever passes here meets the server's own kernel, which would take IP and ARP in such a frame, too.
 #[inline(always)]
 fn is_link_control(frame: &Frame) -> bool {
-    matches!(frame.destination, MacAddr([0x01, 0x80, 0xc2, 0, 0, last]) if last < 0x10)
+    let to_link = matches!(frame.destination, MacAddr([0x01, 0x80, 0xc2, 0, 0, last]) if last < 0x10);
+    to_link
+        && matches!(
+            frame.ether_type,
+            ..ETHERTYPE_MIN | ETHERTYPE_SLOW | ETHERTYPE_EAPOL | ETHERTYPE_LLDP | ETHERTYPE_CFM
+        )
 }
 
 /// ARP reaches the kernel from declared peers alone: its neighbour table is shared by the whole machine. A peer that asks
