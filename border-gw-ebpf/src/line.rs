@@ -204,28 +204,39 @@ fn punt_ip<P: Packet, T: Tables>(
     class: Option<SourceClass>,
     own: bool,
 ) -> Result<Verdict, DropReason> {
-    let advertisement = screened.icmpv6 == NEIGHBOR_ADVERTISEMENT;
-    // What the kernel would answer makes it look for the asker, and each stranger would be an entry in a table that the
-    // whole machine shares. An advertisement only ever changes an entry that is there; nobody answers to a group.
-    let answered = !advertisement && screened.destination != Reach::LinkGroup;
-    // RFC 4861, section 7.1.2: what came over a router is no neighbour's.
-    if advertisement && ip.ttl != 255 {
-        return Err(DropReason::NeighborMalformed);
+    if screened.icmpv6 == NEIGHBOR_ADVERTISEMENT {
+        return punt_advertisement(packet, tables, ingress, ip);
     }
-    if answered && screened.source == Reach::LinkLocal {
+    // What the kernel would answer makes it look for the asker, and each stranger would be an entry in a table that the
+    // whole machine shares. It answers to IPv6 groups as well: echoes, and options that it does not know (RFC 4443,
+    // sections 2.4 and 4.2).
+    if screened.source == Reach::LinkLocal {
         return Err(DropReason::LinkLocalSource);
     }
-    if answered && class == Some(SOURCE_LINK) {
+    let peer = class == Some(SOURCE_PEER);
+    let to_group = screened.destination == Reach::LinkGroup;
+    if to_group && !peer || class == Some(SOURCE_LINK) {
         return Err(DropReason::StrangerOnLink);
     }
-    let which = if advertisement {
-        VifPolicer::PuntNeighbor
-    } else if own && class == Some(SOURCE_PEER) && is_control(packet, ip) {
-        VifPolicer::PuntControl
-    } else {
-        VifPolicer::PuntRest
-    };
+    let which =
+        if own && peer && is_control(packet, ip) { VifPolicer::PuntControl } else { VifPolicer::PuntRest };
     punt(packet, tables, ingress, which)
+}
+
+/// Hands an advertisement about a declared peer to the kernel, whoever sends it. One about anybody else would be ignored
+/// there, because nobody else has an entry, and is not worth a place in the peer's limiter.
+#[inline(always)]
+fn punt_advertisement<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    ingress: Ingress<'_>,
+    ip: &Ip,
+) -> Result<Verdict, DropReason> {
+    let target = answer::neighbor_target(packet, ip)?;
+    if tables.source(ingress.index, V6, &target) != Some(SOURCE_PEER) {
+        return Err(DropReason::StrangerOnLink);
+    }
+    punt(packet, tables, ingress, VifPolicer::PuntNeighbor)
 }
 
 /// BGP (RFC 4271), and BFD over one hop and many (RFC 5881, RFC 5883).
