@@ -393,10 +393,12 @@ pub enum VifPolicer {
     ToCustomer = 1,
     /// Punts: BGP and BFD from a declared peer, in packets.
     PuntControl = 2,
-    /// Punts: ARP and neighbour advertisements, in packets.
+    /// Punts: ARP and neighbour discovery of declared peers, in packets; their solicitations are answered, and count here.
     PuntNeighbor = 3,
     /// Punts: everything else, in packets.
     PuntRest = 4,
+    /// Answers to ARP and neighbour solicitations of anybody else, in packets.
+    Answer = 5,
 }
 
 /// Index in `POLICERS` of a VIF's policer.

@@ -68,7 +68,7 @@ reasons! {
     LinkLocalSource = "link_local_source", "A link-local source of anything but neighbour solicitations and advertisements.";
     SourceInvalid = "source_invalid", "A source that the virtual interface may not use, or that is not in the attachment.";
     StrangerOnLink = "stranger_on_link", "Addressed to the gateway by another address of the link subnet than a declared peer's, to a group of the link by anybody but a declared peer, or a neighbour advertisement about anybody else.";
-    PuntLimit = "punt_limit", "Addressed to the gateway, over the punt limiter of its class.";
+    PuntLimit = "punt_limit", "Addressed to the gateway, or asking where it is, over the limiter of its class.";
     TtlExpired = "ttl_expired", "The TTL or hop limit ran out.";
     NoRoute = "no_route", "No route in the border gateway's table.";
     Transit = "transit", "From a virtual interface to a virtual interface of a border gateway without transit.";

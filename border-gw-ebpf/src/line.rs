@@ -101,7 +101,7 @@ fn from_arp<P: Packet, T: Tables>(
     match class(arp.sender) {
         Some(SOURCE_PEER) => punt(packet, tables, ingress, VifPolicer::PuntNeighbor),
         Some(SOURCE_ROUTED) if arp.request && class(arp.target) == Some(SOURCE_OWN) => {
-            limit(tables, ingress, VifPolicer::PuntNeighbor)?;
+            limit(tables, ingress, VifPolicer::Answer)?;
             answer::arp_reply(packet, 0, ingress.payload, ingress.vif.mac)?;
             Ok(Verdict::Answer)
         }
@@ -109,7 +109,8 @@ fn from_arp<P: Packet, T: Tables>(
     }
 }
 
-/// A neighbour solicitation for one of our addresses is answered here, whoever asks; none reaches the kernel.
+/// A neighbour solicitation for one of our addresses is answered here, whoever asks; none reaches the kernel. A declared
+/// peer has a limiter of its own, so that nobody else on the link can keep it from finding us.
 #[inline(always)]
 fn from_solicitation<P: Packet, T: Tables>(
     packet: &mut P,
@@ -119,9 +120,11 @@ fn from_solicitation<P: Packet, T: Tables>(
     screened: Screened,
 ) -> Result<Verdict, DropReason> {
     let target = answer::solicited(packet, ip)?;
+    let mut limiter = VifPolicer::Answer;
     if screened.source == Reach::Global {
         match tables.source(ingress.index, V6, &ip.source) {
-            Some(SOURCE_PEER | SOURCE_LINK) => {}
+            Some(SOURCE_PEER) => limiter = VifPolicer::PuntNeighbor,
+            Some(SOURCE_LINK) => {}
             _ => return Err(DropReason::SourceInvalid),
         }
     }
@@ -129,7 +132,7 @@ fn from_solicitation<P: Packet, T: Tables>(
     if target != mac.link_local() && tables.source(ingress.index, V6, &target) != Some(SOURCE_OWN) {
         return Err(DropReason::NeighborNotForUs);
     }
-    limit(tables, ingress, VifPolicer::PuntNeighbor)?;
+    limit(tables, ingress, limiter)?;
     answer::advertise(packet, 0, ip, &target, mac)?;
     Ok(Verdict::Answer)
 }

@@ -320,7 +320,12 @@ fn a_request_from_behind_the_peer_is_answered_without_the_kernel() {
         let reply = arp(2, (port_mac(PORT_A), OWN), (CUSTOMER, INSIDE));
         let question = tagged(MacAddr::BROADCAST, tags(VIF_A), 0x0806, &request);
         let answer = ethernet(CUSTOMER, port_mac(PORT_A), tags(VIF_A), 0x0806, &reply);
-        vec![Case::line("Linux with arp_announce 0", VIF_A, question, Want::Answer(answer))]
+        vec![
+            Case::line("Linux with arp_announce 0", VIF_A, question.clone(), Want::Answer(answer)),
+            Case::line("over the limit", VIF_A, question, Want::Drop(Drop::PuntLimit)).when(|world| {
+                world.policers.insert(vif_policer(VIF_A, VifPolicer::Answer), policer(8, 0));
+            }),
+        ]
     });
 }
 
