@@ -483,9 +483,9 @@ pub struct Flow {
     pub packets: u64,
     /// Bytes forwarded.
     pub bytes: u64,
-    /// Packets refused by a cap.
+    /// Packets refused by the VIF's cap or its connection's.
     pub policed_packets: u64,
-    /// Bytes refused by a cap.
+    /// Bytes refused by the VIF's cap or its connection's.
     pub policed_bytes: u64,
 }
 
