@@ -322,6 +322,8 @@ pub const SOURCE_LINK: SourceClass = 2;
 pub const SOURCE_ROUTED: SourceClass = 3;
 /// One of our own addresses: nobody else may use it.
 pub const SOURCE_OWN: SourceClass = 4;
+/// An address of a VPC attachment or of another VIF's link subnet: never a source here.
+pub const SOURCE_FORBIDDEN: SourceClass = 5;
 
 /// A next-hop group.
 #[repr(C)]

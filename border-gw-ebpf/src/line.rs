@@ -1,9 +1,9 @@
 //! Program `line`: from a customer's line into VPCs, or to the gateway itself.
 
 use border_gw_common::abi::{
-    Address, Entry, OWNER_LOCAL_VIF, OWNER_VIF, Owner, SOURCE_LINK, SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED,
-    SourceClass, V4, V6, VIF_ENABLED, VIF_TRANSIT, VIF_VALIDATE, Vif, VifKey, VifPolicer, entry_scope,
-    vif_policer, vif_scope,
+    Address, Entry, OWNER_LOCAL_VIF, OWNER_VIF, Owner, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_OWN,
+    SOURCE_PEER, SOURCE_ROUTED, SourceClass, V4, V6, VIF_ENABLED, VIF_TRANSIT, VIF_VALIDATE, Vif, VifKey,
+    VifPolicer, entry_scope, vif_policer, vif_scope,
 };
 use border_gw_common::net::{Be16, MacAddr};
 use border_gw_common::verdict::{DropReason, Verdict};
@@ -178,7 +178,8 @@ fn from_ip<P: Packet, T: Tables>(
     forward(packet, tables, ip, &origin, route)
 }
 
-/// Source validation (RFC 3704, feasible path). A link-local source has no class: it goes nowhere but to us.
+/// Source validation (RFC 3704, feasible path). Our own addresses, those of VPCs and those of other links are no sources,
+/// also where the VIF is not validated. A link-local source has no class: it goes nowhere but to us.
 #[inline(always)]
 fn source_class<T: Tables>(
     tables: &T,
@@ -190,7 +191,7 @@ fn source_class<T: Tables>(
         return Ok(None);
     }
     match tables.source(ingress.index, ip.version, &ip.source) {
-        Some(SOURCE_OWN) => Err(DropReason::SourceInvalid),
+        Some(SOURCE_OWN | SOURCE_FORBIDDEN) => Err(DropReason::SourceInvalid),
         None if ingress.vif.flags & VIF_VALIDATE != 0 => Err(DropReason::SourceInvalid),
         class => Ok(class),
     }

@@ -3,13 +3,13 @@
 mod headers;
 mod limits;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use border_gw_common::abi::{
     Attachment, Connection, Domain, HostPort, OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER, OWNER_LOCAL_VIF,
-    OWNER_VIF, Owner, Port, SOURCE_LINK, SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, Settings, VIF_ENABLED,
-    VIF_TRANSIT, VIF_VALIDATE, Vif, VifKey, VtepKey,
+    OWNER_VIF, Owner, Port, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, Settings,
+    VIF_ENABLED, VIF_TRANSIT, VIF_VALIDATE, Vif, VifKey, VtepKey,
 };
 use border_gw_common::net::Be16;
 use ipnet::IpNet;
@@ -32,8 +32,7 @@ pub fn compile(intent: &Intent, observed: &Observed, slots: &Slots) -> Tables {
 /// Index of each port's policer, by interface name.
 fn port_indexes(intent: &Intent) -> BTreeMap<&str, u32> {
     let lines = intent.connections.iter().map(|connection| connection.interface.as_str());
-    let all: std::collections::BTreeSet<_> =
-        lines.chain(intent.fabric.interfaces.iter().map(String::as_str)).collect();
+    let all: BTreeSet<_> = lines.chain(intent.fabric.interfaces.iter().map(String::as_str)).collect();
     all.into_iter().zip(0..).collect()
 }
 
@@ -84,6 +83,7 @@ impl Compiler<'_> {
         for route in &gateway.routes {
             self.static_route(gateway, domain, route.prefix, &route.via);
         }
+        self.forbidden_sources(gateway);
         // After the customers' routes: a VPC beats a VIF, and our own addresses beat both.
         for vpc in &gateway.vpc_attachments {
             self.vpc_routes(gateway, domain, vpc);
@@ -257,6 +257,31 @@ impl Compiler<'_> {
         let Some(first) = first else { return };
         let group = self.group(gateway, domain, ways);
         self.route(domain, prefix, Target { owner: Owner::new(OWNER_VIF, first), group: Some(group) });
+    }
+
+    /// A route toward a customer may cover VPCs and other lines, and a VIF without validation covers everything: none of their
+    /// addresses becomes a source by that. (A route inside a CIDR or a link subnet is refused with the document.)
+    fn forbidden_sources(&mut self, gateway: &BorderGateway) {
+        let cidrs = gateway.vpc_attachments.iter().flat_map(|vpc| vpc.cidrs.iter().copied());
+        let links = gateway.virtual_interfaces.iter().flat_map(|vif| &vif.addresses);
+        let forbidden: BTreeSet<IpNet> = cidrs.chain(links.map(|link| link.local.trunc())).collect();
+        for vif in &gateway.virtual_interfaces {
+            let sources = self.tables.sources.entry(self.slots.vifs[&vif.name]).or_default();
+            let covered: Vec<IpNet> = if vif.source_validation {
+                let routed = sources.iter().filter(|(_, class)| **class == SOURCE_ROUTED);
+                // Prefixes are in the order of their addresses: those that one covers follow it without a gap.
+                let inside = |prefix: IpNet| {
+                    forbidden.range(prefix..).copied().take_while(move |net| prefix.contains(net))
+                };
+                routed.flat_map(|(prefix, _)| inside(*prefix)).collect()
+            } else {
+                forbidden.iter().copied().collect()
+            };
+            for prefix in covered {
+                // The VIF's own link subnet has its class.
+                sources.entry(prefix).or_insert(SOURCE_FORBIDDEN);
+            }
+        }
     }
 
     /// The group of these ways; the same ways make the same group, dead or alive.

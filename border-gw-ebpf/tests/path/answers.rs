@@ -203,6 +203,24 @@ fn a_line_that_asks_wrongly_is_not_told() {
             dropped("a source from behind the peer", ask("fd00:172:16::5"), Drop::SourceInvalid),
             dropped("a source of nobody", ask("2001:db8::77"), Drop::SourceInvalid),
             dropped("our own address", ask(OWN), Drop::SourceInvalid),
+            Case::line(
+                "the address of another line's router",
+                VIF_B,
+                on_vif(
+                    VIF_B,
+                    &solicitation("fd00:10::1", &solicited_node("fd00:20::2").0, "fd00:20::2", &FROM),
+                ),
+                Want::Drop(Drop::SourceInvalid),
+            ),
+            Case::line(
+                "for another line's router",
+                VIF_B,
+                on_vif(
+                    VIF_B,
+                    &solicitation("fd00:20::1", &solicited_node("fd00:10::1").0, "fd00:10::1", &FROM),
+                ),
+                Want::Drop(Drop::NeighborNotForUs),
+            ),
             dropped("a source that is a group", ask("ff02::9"), Drop::MartianSource),
             dropped(
                 "for the peer's address",

@@ -1,11 +1,12 @@
 //! What the program `line` does with frames from customers' lines.
 
-use border_gw_common::abi::{VIF_TRANSIT, VIF_VALIDATE};
+use border_gw_common::abi::{SOURCE_FORBIDDEN, SOURCE_ROUTED, VIF_TRANSIT, VIF_VALIDATE};
 use border_gw_common::net::MacAddr;
 use border_gw_common::verdict::DropReason as Drop;
 
 use crate::support::case::{Case, Want, check};
 use crate::support::datagram::{Datagram, icmp, neighbor, transport, udp, with_checksum};
+use crate::support::memory::Memory;
 use crate::support::send::{on_vif, on_vif_to, tagged};
 use crate::support::wire::{arp, padded, set};
 use crate::support::world::{
@@ -363,6 +364,11 @@ fn a_source_is_one_that_the_vif_may_use() {
         let sent = |name, vif, datagram: Datagram| {
             Case::line(name, vif, on_vif(vif, &datagram), Want::ToVpc(VPC, &[1], datagram))
         };
+        let covering = |world: &mut Memory| {
+            let sources = world.sources.get_mut(&VIF_A).unwrap();
+            sources.add("10.0.0.0/8", SOURCE_ROUTED);
+            sources.add("10.1.0.0/16", SOURCE_FORBIDDEN);
+        };
         vec![
             dropped(
                 "a source behind another VIF",
@@ -385,6 +391,32 @@ fn a_source_is_one_that_the_vif_may_use() {
                 udp("169.254.20.2", "10.1.0.10"),
                 Drop::SourceInvalid,
             ),
+            dropped(
+                "a VPC's address where sources are not validated",
+                VIF_B,
+                udp("10.1.0.11", "10.1.0.10"),
+                Drop::SourceInvalid,
+            ),
+            dropped(
+                "a VPC's IPv6 address where sources are not validated",
+                VIF_B,
+                udp("fd00:1::11", "fd00:1::10"),
+                Drop::SourceInvalid,
+            ),
+            dropped(
+                "another line's router where sources are not validated",
+                VIF_B,
+                udp("169.254.10.1", "10.1.0.10"),
+                Drop::SourceInvalid,
+            ),
+            dropped(
+                "a VPC's address that a prefix of the VIF covers",
+                VIF_A,
+                udp("10.1.0.11", "10.1.0.10"),
+                Drop::SourceInvalid,
+            )
+            .when(covering),
+            sent("what else that prefix covers", VIF_A, udp("10.2.0.11", "10.1.0.10")).when(covering),
             dropped(
                 "a link-local source beyond the link",
                 VIF_A,
@@ -415,7 +447,7 @@ fn routes_lead_into_vpcs() {
         };
         let to = |destination| udp(INSIDE, destination);
         let fits = usize::from(underlay.mtu());
-        let transit = |world: &mut crate::support::memory::Memory| {
+        let transit = |world: &mut Memory| {
             for vif in world.vifs.values_mut() {
                 vif.flags |= VIF_TRANSIT;
             }

@@ -127,6 +127,12 @@ fn the_gateways_own_traffic_reaches_the_kernel() {
                 Drop::LinkLocalSource,
             ),
             dropped("a spoofed ping", icmp("10.1.0.10", OWN, 8, &[0; 60]), Drop::SourceInvalid),
+            Case::line(
+                "a ping of a VPC's address, where sources are not validated",
+                VIF_B,
+                on_vif(VIF_B, &icmp("10.1.0.10", "169.254.20.2", 8, &[0; 60])),
+                Want::Drop(Drop::SourceInvalid),
+            ),
             dropped("our own address to ourselves", icmp(OWN, OWN, 8, &[0; 60]), Drop::SourceInvalid),
             from_vpc("a ping to the router", VPC, 1, icmp("10.1.2.3", "10.1.0.1", 8, &[0; 60])),
             from_vpc(
@@ -294,6 +300,18 @@ fn arp_reaches_the_kernel_from_peers_alone() {
                     0x0806,
                     &arp(1, (CUSTOMER, "169.254.20.3"), (NOBODY, "169.254.20.2")),
                 ),
+                Want::Drop(Drop::ArpStranger),
+            ),
+            Case::line(
+                "a request with an address of a VPC",
+                VIF_B,
+                tagged(all, tags(VIF_B), 0x0806, &arp(1, (CUSTOMER, "10.1.2.3"), (NOBODY, "169.254.20.2"))),
+                Want::Drop(Drop::ArpStranger),
+            ),
+            Case::line(
+                "a request for an address of a VPC",
+                VIF_B,
+                tagged(all, tags(VIF_B), 0x0806, &arp(1, (CUSTOMER, "172.17.0.5"), (NOBODY, "10.1.0.1"))),
                 Want::Drop(Drop::ArpStranger),
             ),
             dropped("a packet of 27 bytes", request(PEER)[..27].to_vec(), Drop::Truncated),
