@@ -11,7 +11,7 @@ use border_gw_common::abi::{
     OWNER_VIF, Owner, Port, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, Settings,
     VIF_ENABLED, VIF_TRANSIT, VIF_VALIDATE, Vif, VifKey, VtepKey,
 };
-use border_gw_common::net::Be16;
+use border_gw_common::net::{Be16, MacAddr};
 use ipnet::IpNet;
 
 use crate::intent::{BorderGateway, Intent, VirtualInterface, VpcAttachment, Vtep};
@@ -192,11 +192,11 @@ impl Compiler<'_> {
     fn vpc_routes(&mut self, gateway: &BorderGateway, domain: u32, vpc: &VpcAttachment) {
         let index = self.slots.attachments[&vpc.name];
         let owner = Owner::new(OWNER_ATTACHMENT, index);
-        // Many hosts live in few places: one group a set of VTEPs.
-        let mut groups: BTreeMap<Vec<IpAddr>, Identity> = BTreeMap::new();
+        // Many hosts live in few places: one group a set of VTEPs, each with the host's MAC address there.
+        let mut groups: BTreeMap<Vec<(IpAddr, MacAddr)>, Identity> = BTreeMap::new();
         let cidrs = vpc.cidrs.iter().map(|cidr| (*cidr, &vpc.vteps));
         for (prefix, vteps) in cidrs.chain(vpc.hosts.iter().map(|host| (host.prefix, &host.vteps))) {
-            let place: Vec<_> = vteps.iter().map(|vtep| vtep.address).collect();
+            let place: Vec<_> = vteps.iter().map(|vtep| (vtep.address, vtep.mac)).collect();
             let group = if let Some(group) = groups.get(&place) {
                 *group
             } else {
@@ -213,14 +213,14 @@ impl Compiler<'_> {
 
     /// The ways to a VTEP, one an underlay path; one that is dead where the underlay has none.
     fn ways_to_vtep(&mut self, gateway: &BorderGateway, vpc: &VpcAttachment, vtep: &Vtep) -> Vec<Way> {
-        let to = vtep.address.to_string();
+        let (to, host) = (vtep.address.to_string(), vtep.mac.to_string());
         let Some(paths) = self.observed.underlay.get(&vtep.address).filter(|paths| !paths.is_empty()) else {
-            return vec![identity(["vtep", &gateway.name, &vpc.name, &to])];
+            return vec![identity(["vtep", &gateway.name, &vpc.name, &to, &host])];
         };
         let mut ways = Vec::new();
         for path in paths {
             let via = path.next_hop.to_string();
-            let way = identity(["vtep", &gateway.name, &vpc.name, &to, &path.interface, &via]);
+            let way = identity(["vtep", &gateway.name, &vpc.name, &to, &host, &path.interface, &via]);
             ways.push(way);
             let port = self.observed.ports.get(&path.interface).filter(|port| port.up);
             let (Some(port), Some(mac)) = (port, path.mac) else { continue };
