@@ -153,7 +153,7 @@ impl Compiler<'_> {
             vif,
             port,
             *mac,
-            headers::Leads {
+            &headers::Leads {
                 identity: way,
                 domain: self.slots.domains[&gateway.name],
                 owner: Owner::new(OWNER_VIF, self.slots.vifs[&vif.name]),
@@ -230,7 +230,7 @@ impl Compiler<'_> {
                 vtep,
                 port,
                 mac,
-                headers::Leads {
+                &headers::Leads {
                     identity: way,
                     domain: self.slots.domains[&gateway.name],
                     owner: Owner::new(OWNER_ATTACHMENT, self.slots.attachments[&vpc.name]),
