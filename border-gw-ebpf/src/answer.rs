@@ -90,8 +90,8 @@ const ADVERTISEMENT: usize = 32;
 pub fn neighbor_target<P: Packet>(packet: &mut P, ip: &Ip) -> Result<[u8; 16], DropReason> {
     let len = ip.at + ip.len - ip.transport;
     // An answer has no extension headers; a message that has some is rare enough to be refused, before the kernel has to
-    // say what it thinks of them. A fragment is invalid (RFC 6980, section 5).
-    if len < NEIGHBOR_MESSAGE || ip.transport != ip.at + 40 || ip.fragment {
+    // say what it thinks of them. A fragment has one, too, and is invalid anyway (RFC 6980, section 5).
+    if len < NEIGHBOR_MESSAGE || ip.transport != ip.at + 40 {
         return Err(DropReason::NeighborMalformed);
     }
     let bytes = packet.window::<NEIGHBOR_MESSAGE>(ip.transport).ok_or(DropReason::Truncated)?;
