@@ -322,6 +322,8 @@ pub const SOURCE_LINK: SourceClass = 2;
 pub const SOURCE_ROUTED: SourceClass = 3;
 /// One of our own addresses: nobody else may use it.
 pub const SOURCE_OWN: SourceClass = 4;
+/// An address of a VPC attachment or of another VIF's link subnet: never a source here.
+pub const SOURCE_FORBIDDEN: SourceClass = 5;
 
 /// A next-hop group.
 #[repr(C)]
@@ -393,10 +395,12 @@ pub enum VifPolicer {
     ToCustomer = 1,
     /// Punts: BGP and BFD from a declared peer, in packets.
     PuntControl = 2,
-    /// Punts: ARP and neighbour advertisements, in packets.
+    /// Punts: ARP and neighbour discovery of declared peers, in packets; their solicitations are answered, and count here.
     PuntNeighbor = 3,
     /// Punts: everything else, in packets.
     PuntRest = 4,
+    /// Answers to ARP and neighbour solicitations of anybody else, in packets.
+    Answer = 5,
 }
 
 /// Index in `POLICERS` of a VIF's policer.
@@ -481,9 +485,9 @@ pub struct Flow {
     pub packets: u64,
     /// Bytes forwarded.
     pub bytes: u64,
-    /// Packets refused by a cap.
+    /// Packets refused by the VIF's cap or its connection's.
     pub policed_packets: u64,
-    /// Bytes refused by a cap.
+    /// Bytes refused by the VIF's cap or its connection's.
     pub policed_bytes: u64,
 }
 

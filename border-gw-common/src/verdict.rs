@@ -44,7 +44,7 @@ macro_rules! reasons {
 
 reasons! {
     Truncated = "truncated", "The frame ends inside a header that it announces.";
-    Untagged = "untagged", "A frame without a VLAN tag on a line port.";
+    Untagged = "untagged", "A frame without a VLAN tag on a line port, and no link control protocol.";
     UnknownVlan = "unknown_vlan", "No virtual interface owns this tag on this port.";
     VifDown = "vif_down", "The virtual interface is administratively down.";
     WrongMac = "wrong_mac", "The destination MAC address is not ours.";
@@ -65,10 +65,10 @@ reasons! {
     RouterAdvertisement = "router_advertisement", "An IPv6 router advertisement.";
     Redirect = "redirect", "An ICMP redirect, for IPv4 or IPv6.";
     NeighborMalformed = "neighbor_malformed", "A neighbour solicitation or advertisement that RFC 4861 calls invalid.";
-    LinkLocalSource = "link_local_source", "A link-local source beyond the link, or one that asks the gateway for more than neighbour discovery.";
+    LinkLocalSource = "link_local_source", "A link-local source of anything but neighbour solicitations and advertisements.";
     SourceInvalid = "source_invalid", "A source that the virtual interface may not use, or that is not in the attachment.";
-    StrangerOnLink = "stranger_on_link", "Addressed to the gateway by an address of the link subnet that is no declared peer.";
-    PuntLimit = "punt_limit", "Addressed to the gateway, over the punt limiter of its class.";
+    StrangerOnLink = "stranger_on_link", "Addressed to the gateway by another address of the link subnet than a declared peer's, to a group of the link by anybody but a declared peer, or a neighbour advertisement about anybody else.";
+    PuntLimit = "punt_limit", "Addressed to the gateway, or asking where it is, over the limiter of its class.";
     TtlExpired = "ttl_expired", "The TTL or hop limit ran out.";
     NoRoute = "no_route", "No route in the border gateway's table.";
     Transit = "transit", "From a virtual interface to a virtual interface of a border gateway without transit.";

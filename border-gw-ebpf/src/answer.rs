@@ -76,35 +76,47 @@ pub fn address_frame<P: Packet>(
     Ok(())
 }
 
-/// Bytes of a neighbour solicitation without options.
-const SOLICITATION: usize = 24;
+/// Bytes of a neighbour solicitation or advertisement without options.
+const NEIGHBOR_MESSAGE: usize = 24;
 /// Option of a solicitation: where the asker is (RFC 4861, section 4.6.1).
 const SOURCE_LINK_LAYER_ADDRESS: u8 = 1;
 /// Bytes of a neighbour advertisement with the target's link-layer address.
 const ADVERTISEMENT: usize = 32;
 
-/// The target of a neighbour solicitation that RFC 4861, section 7.1.1, calls valid. (Its checksum is not summed: all that
-/// a damaged question can get is an answer about the address that it names.)
+/// The target of a neighbour solicitation or advertisement that has what RFC 4861, sections 7.1.1 and 7.1.2, ask of both,
+/// but for the checksum: all that a damaged question can get is an answer about the address that it names, and the kernel
+/// sums an advertisement itself.
 #[inline(always)]
-pub fn solicited<P: Packet>(packet: &mut P, ip: &Ip) -> Result<[u8; 16], DropReason> {
+pub fn neighbor_target<P: Packet>(packet: &mut P, ip: &Ip) -> Result<[u8; 16], DropReason> {
     let len = ip.at + ip.len - ip.transport;
-    // The answer has no extension headers; a question that has some is rare enough to be refused.
-    if len < SOLICITATION || ip.transport != ip.at + 40 || ip.fragment {
+    // An answer has no extension headers; a message that has some is rare enough to be refused, before the kernel has to
+    // say what it thinks of them. A fragment has one, too, and is invalid anyway (RFC 6980, section 5).
+    if len < NEIGHBOR_MESSAGE || ip.transport != ip.at + 40 {
         return Err(DropReason::NeighborMalformed);
     }
-    let bytes = packet.window::<SOLICITATION>(ip.transport).ok_or(DropReason::Truncated)?;
+    let bytes = packet.window::<NEIGHBOR_MESSAGE>(ip.transport).ok_or(DropReason::Truncated)?;
     let mut target = [0; 16];
     target.copy_from_slice(&bytes[8..24]);
+    // What came over a router has a hop limit below 255, and is no neighbour's.
+    if ip.ttl != 255 || bytes[1] != 0 || target[0] == 0xff {
+        return Err(DropReason::NeighborMalformed);
+    }
+    Ok(target)
+}
+
+/// The target of a neighbour solicitation that RFC 4861, section 7.1.1, calls valid.
+#[inline(always)]
+pub fn solicited<P: Packet>(packet: &mut P, ip: &Ip) -> Result<[u8; 16], DropReason> {
+    let target = neighbor_target(packet, ip)?;
     let from_nobody = reach(ip.version, &ip.source) == Reach::Unspecified;
     // An asker without an address asks the solicited-node group (ff02::1:ff00:0/104), and has nothing to announce.
     let to_group = ip.destination[..13] == [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff];
-    let valid = ip.ttl == 255 && bytes[1] == 0 && target[0] != 0xff && (!from_nobody || to_group);
-    if !valid {
+    if from_nobody && !to_group {
         return Err(DropReason::NeighborMalformed);
     }
     // Linux sends one option along when it has no address: a nonce (RFC 7527).
-    if from_nobody && len > SOLICITATION {
-        let option = packet.window::<2>(ip.transport + SOLICITATION).ok_or(DropReason::Truncated)?;
+    if from_nobody && ip.at + ip.len > ip.transport + NEIGHBOR_MESSAGE {
+        let option = packet.window::<2>(ip.transport + NEIGHBOR_MESSAGE).ok_or(DropReason::Truncated)?;
         if option[0] == SOURCE_LINK_LAYER_ADDRESS {
             return Err(DropReason::NeighborMalformed);
         }

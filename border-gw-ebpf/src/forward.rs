@@ -41,16 +41,15 @@ pub fn forward<P: Packet, T: Tables>(
     }
     let bytes = ip.len as u32;
     let caps = caps(origin, next_hop);
-    let charged = charge(tables, &caps, bytes);
-    if let Err(reason) = charged {
-        count(tables, origin.owner, next_hop.owner, bytes, true);
+    if let Err((place, reason)) = charge(tables, &caps, bytes) {
+        count_policed(tables, origin.owner, next_hop.owner, place, bytes);
         return Err(reason);
     }
     if let Err(reason) = send(packet, ip, next_hop, hash) {
         refund(tables, &caps, CAPS, bytes);
         return Err(reason);
     }
-    count(tables, origin.owner, next_hop.owner, bytes, false);
+    count(tables, origin.owner, next_hop.owner, bytes);
     Ok(Verdict::Forward(next_hop.egress_ifindex))
 }
 
@@ -87,7 +86,8 @@ const CAPS: usize = 5;
 /// A policer, or [`NONE`], and what it is called when it refuses.
 type Cap = (u32, DropReason);
 
-/// The caps on the way: of the VIF and connection that it comes from, of those that it goes to, and of the port.
+/// The caps on the way: of the VIF and connection that it comes from, of those that it goes to, and of the port. Their places
+/// tell [`count_policed`] whose they are.
 #[inline(always)]
 fn caps(origin: &Origin, next_hop: &NextHop) -> [Cap; CAPS] {
     let from_vif = origin.owner.kind() == OWNER_VIF;
@@ -109,14 +109,14 @@ fn caps(origin: &Origin, next_hop: &NextHop) -> [Cap; CAPS] {
     ]
 }
 
-/// Charges all of the caps, or none of them.
+/// Charges all of the caps, or none of them; the error is the place of the one that refused, and its name.
 #[inline(always)]
-fn charge<T: Tables>(tables: &T, caps: &[Cap; CAPS], bytes: u32) -> Result<(), DropReason> {
+fn charge<T: Tables>(tables: &T, caps: &[Cap; CAPS], bytes: u32) -> Result<(), (usize, DropReason)> {
     let now = tables.now();
     for (taken, (policer, reason)) in caps.iter().enumerate() {
         if *policer != NONE && !tables.charge(*policer, bytes, now) {
             refund(tables, caps, taken, bytes);
-            return Err(*reason);
+            return Err((taken, *reason));
         }
     }
     Ok(())
@@ -134,7 +134,18 @@ fn refund<T: Tables>(tables: &T, caps: &[Cap; CAPS], taken: usize, bytes: u32) {
 
 /// Counts the packet for where it comes from and where it goes.
 #[inline(always)]
-fn count<T: Tables>(tables: &T, from: Owner, to: Owner, bytes: u32, policed: bool) {
-    tables.count(from, if from.kind() == OWNER_ATTACHMENT { OUT_OF } else { TO_VPC }, bytes, policed);
-    tables.count(to, if to.kind() == OWNER_ATTACHMENT { INTO } else { TO_CUSTOMER }, bytes, policed);
+fn count<T: Tables>(tables: &T, from: Owner, to: Owner, bytes: u32) {
+    tables.count(from, if from.kind() == OWNER_ATTACHMENT { OUT_OF } else { TO_VPC }, bytes, false);
+    tables.count(to, if to.kind() == OWNER_ATTACHMENT { INTO } else { TO_CUSTOMER }, bytes, false);
+}
+
+/// Counts the packet as refused for the VIF whose own cap, or whose connection's, is in this place of [`caps`]: the sender
+/// pays for the first two, the receiver for the next two, and a port that is full is no customer's excess.
+#[inline(always)]
+fn count_policed<T: Tables>(tables: &T, from: Owner, to: Owner, place: usize, bytes: u32) {
+    match place {
+        0 | 1 => tables.count(from, TO_VPC, bytes, true),
+        2 | 3 => tables.count(to, TO_CUSTOMER, bytes, true),
+        _ => {}
+    }
 }

@@ -13,6 +13,16 @@ pub const ETHERTYPE_IPV4: u16 = 0x0800;
 pub const ETHERTYPE_ARP: u16 = 0x0806;
 /// `EtherType` of IPv6.
 pub const ETHERTYPE_IPV6: u16 = 0x86dd;
+/// The smallest `EtherType`; a smaller number is the length of an 802.2 frame (IEEE 802.3, clause 3.2.6).
+pub const ETHERTYPE_MIN: u16 = 0x0600;
+/// `EtherType` of the slow protocols, LACP among them.
+pub const ETHERTYPE_SLOW: u16 = 0x8809;
+/// `EtherType` of port access control (EAPOL).
+pub const ETHERTYPE_EAPOL: u16 = 0x888e;
+/// `EtherType` of LLDP.
+pub const ETHERTYPE_LLDP: u16 = 0x88cc;
+/// `EtherType` of connectivity fault management.
+pub const ETHERTYPE_CFM: u16 = 0x8902;
 /// `TPID` of an 802.1Q tag.
 pub const TPID_8021Q: u16 = 0x8100;
 /// `TPID` of an 802.1ad service tag.

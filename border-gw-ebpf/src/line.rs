@@ -1,9 +1,9 @@
 //! Program `line`: from a customer's line into VPCs, or to the gateway itself.
 
 use border_gw_common::abi::{
-    Address, Entry, OWNER_LOCAL_VIF, OWNER_VIF, Owner, SOURCE_LINK, SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED,
-    SourceClass, V4, V6, VIF_ENABLED, VIF_TRANSIT, VIF_VALIDATE, Vif, VifKey, VifPolicer, entry_scope,
-    vif_policer, vif_scope,
+    Address, Entry, OWNER_LOCAL_VIF, OWNER_VIF, Owner, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_OWN,
+    SOURCE_PEER, SOURCE_ROUTED, SourceClass, V4, V6, VIF_ENABLED, VIF_TRANSIT, VIF_VALIDATE, Vif, VifKey,
+    VifPolicer, entry_scope, vif_policer, vif_scope,
 };
 use border_gw_common::net::{Be16, MacAddr};
 use border_gw_common::verdict::{DropReason, Verdict};
@@ -11,7 +11,10 @@ use border_gw_common::verdict::{DropReason, Verdict};
 use crate::Outcome;
 use crate::answer;
 use crate::forward::{Origin, forward};
-use crate::headers::{self, ETHERTYPE_ARP, Frame, Ip, PROTOCOL_TCP, PROTOCOL_UDP};
+use crate::headers::{
+    self, ETHERTYPE_ARP, ETHERTYPE_CFM, ETHERTYPE_EAPOL, ETHERTYPE_LLDP, ETHERTYPE_MIN, ETHERTYPE_SLOW,
+    Frame, Ip, PROTOCOL_TCP, PROTOCOL_UDP,
+};
 use crate::packet::Packet;
 use crate::rewrite;
 use crate::screen::{NEIGHBOR_ADVERTISEMENT, NEIGHBOR_SOLICITATION, Reach, Screened, screen};
@@ -69,10 +72,16 @@ fn from_line<P: Packet, T: Tables>(
     from_ip(packet, tables, ingress, &ip, screened)
 }
 
-/// LLDP, LACP, spanning tree and the like: groups that no bridge forwards (IEEE 802.1Q, table 8-1).
+/// LLDP, LACP, spanning tree and the like, to groups that no bridge forwards (IEEE 802.1Q, table 8-1). By their protocols,
+/// because whatever passes here meets the server's own kernel, which would take IP and ARP in such a frame, too.
 #[inline(always)]
 fn is_link_control(frame: &Frame) -> bool {
-    matches!(frame.destination, MacAddr([0x01, 0x80, 0xc2, 0, 0, last]) if last < 0x10)
+    let to_link = matches!(frame.destination, MacAddr([0x01, 0x80, 0xc2, 0, 0, last]) if last < 0x10);
+    to_link
+        && matches!(
+            frame.ether_type,
+            ..ETHERTYPE_MIN | ETHERTYPE_SLOW | ETHERTYPE_EAPOL | ETHERTYPE_LLDP | ETHERTYPE_CFM
+        )
 }
 
 /// ARP reaches the kernel from declared peers alone: its neighbour table is shared by the whole machine. A peer that asks
@@ -92,7 +101,7 @@ fn from_arp<P: Packet, T: Tables>(
     match class(arp.sender) {
         Some(SOURCE_PEER) => punt(packet, tables, ingress, VifPolicer::PuntNeighbor),
         Some(SOURCE_ROUTED) if arp.request && class(arp.target) == Some(SOURCE_OWN) => {
-            limit(tables, ingress, VifPolicer::PuntNeighbor)?;
+            limit(tables, ingress, VifPolicer::Answer)?;
             answer::arp_reply(packet, 0, ingress.payload, ingress.vif.mac)?;
             Ok(Verdict::Answer)
         }
@@ -100,7 +109,8 @@ fn from_arp<P: Packet, T: Tables>(
     }
 }
 
-/// A neighbour solicitation for one of our addresses is answered here, whoever asks; none reaches the kernel.
+/// A neighbour solicitation for one of our addresses is answered here, whoever asks; none reaches the kernel. A declared
+/// peer has a limiter of its own, so that nobody else on the link can keep it from finding us.
 #[inline(always)]
 fn from_solicitation<P: Packet, T: Tables>(
     packet: &mut P,
@@ -110,9 +120,11 @@ fn from_solicitation<P: Packet, T: Tables>(
     screened: Screened,
 ) -> Result<Verdict, DropReason> {
     let target = answer::solicited(packet, ip)?;
+    let mut limiter = VifPolicer::Answer;
     if screened.source == Reach::Global {
         match tables.source(ingress.index, V6, &ip.source) {
-            Some(SOURCE_PEER | SOURCE_LINK) => {}
+            Some(SOURCE_PEER) => limiter = VifPolicer::PuntNeighbor,
+            Some(SOURCE_LINK) => {}
             _ => return Err(DropReason::SourceInvalid),
         }
     }
@@ -120,7 +132,7 @@ fn from_solicitation<P: Packet, T: Tables>(
     if target != mac.link_local() && tables.source(ingress.index, V6, &target) != Some(SOURCE_OWN) {
         return Err(DropReason::NeighborNotForUs);
     }
-    limit(tables, ingress, VifPolicer::PuntNeighbor)?;
+    limit(tables, ingress, limiter)?;
     answer::advertise(packet, 0, ip, &target, mac)?;
     Ok(Verdict::Answer)
 }
@@ -166,7 +178,8 @@ fn from_ip<P: Packet, T: Tables>(
     forward(packet, tables, ip, &origin, route)
 }
 
-/// Source validation (RFC 3704, feasible path). A link-local source has no class: it goes nowhere but to us.
+/// Source validation (RFC 3704, feasible path). Our own addresses, those of VPCs and those of other links are no sources,
+/// also where the VIF is not validated. A link-local source has no class: it goes nowhere but to us.
 #[inline(always)]
 fn source_class<T: Tables>(
     tables: &T,
@@ -178,7 +191,7 @@ fn source_class<T: Tables>(
         return Ok(None);
     }
     match tables.source(ingress.index, ip.version, &ip.source) {
-        Some(SOURCE_OWN) => Err(DropReason::SourceInvalid),
+        Some(SOURCE_OWN | SOURCE_FORBIDDEN) => Err(DropReason::SourceInvalid),
         None if ingress.vif.flags & VIF_VALIDATE != 0 => Err(DropReason::SourceInvalid),
         class => Ok(class),
     }
@@ -195,28 +208,39 @@ fn punt_ip<P: Packet, T: Tables>(
     class: Option<SourceClass>,
     own: bool,
 ) -> Result<Verdict, DropReason> {
-    let advertisement = screened.icmpv6 == NEIGHBOR_ADVERTISEMENT;
-    // What the kernel would answer makes it look for the asker, and each stranger would be an entry in a table that the
-    // whole machine shares. An advertisement only ever changes an entry that is there; nobody answers to a group.
-    let answered = !advertisement && screened.destination != Reach::LinkGroup;
-    // RFC 4861, section 7.1.2: what came over a router is no neighbour's.
-    if advertisement && ip.ttl != 255 {
-        return Err(DropReason::NeighborMalformed);
+    if screened.icmpv6 == NEIGHBOR_ADVERTISEMENT {
+        return punt_advertisement(packet, tables, ingress, ip);
     }
-    if answered && screened.source == Reach::LinkLocal {
+    // What the kernel would answer makes it look for the asker, and each stranger would be an entry in a table that the
+    // whole machine shares. It answers to IPv6 groups as well: echoes, and options that it does not know (RFC 4443,
+    // sections 2.4 and 4.2).
+    if screened.source == Reach::LinkLocal {
         return Err(DropReason::LinkLocalSource);
     }
-    if answered && class == Some(SOURCE_LINK) {
+    let peer = class == Some(SOURCE_PEER);
+    let to_group = screened.destination == Reach::LinkGroup;
+    if to_group && !peer || class == Some(SOURCE_LINK) {
         return Err(DropReason::StrangerOnLink);
     }
-    let which = if advertisement {
-        VifPolicer::PuntNeighbor
-    } else if own && class == Some(SOURCE_PEER) && is_control(packet, ip) {
-        VifPolicer::PuntControl
-    } else {
-        VifPolicer::PuntRest
-    };
+    let which =
+        if own && peer && is_control(packet, ip) { VifPolicer::PuntControl } else { VifPolicer::PuntRest };
     punt(packet, tables, ingress, which)
+}
+
+/// Hands an advertisement about a declared peer to the kernel, whoever sends it. One about anybody else would be ignored
+/// there, because nobody else has an entry, and is not worth a place in the peer's limiter.
+#[inline(always)]
+fn punt_advertisement<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    ingress: Ingress<'_>,
+    ip: &Ip,
+) -> Result<Verdict, DropReason> {
+    let target = answer::neighbor_target(packet, ip)?;
+    if tables.source(ingress.index, V6, &target) != Some(SOURCE_PEER) {
+        return Err(DropReason::StrangerOnLink);
+    }
+    punt(packet, tables, ingress, VifPolicer::PuntNeighbor)
 }
 
 /// BGP (RFC 4271), and BFD over one hop and many (RFC 5881, RFC 5883).

@@ -3,15 +3,15 @@
 mod headers;
 mod limits;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use border_gw_common::abi::{
     Attachment, Connection, Domain, HostPort, OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER, OWNER_LOCAL_VIF,
-    OWNER_VIF, Owner, Port, SOURCE_LINK, SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, Settings, VIF_ENABLED,
-    VIF_TRANSIT, VIF_VALIDATE, Vif, VifKey, VtepKey,
+    OWNER_VIF, Owner, Port, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, Settings,
+    VIF_ENABLED, VIF_TRANSIT, VIF_VALIDATE, Vif, VifKey, VtepKey,
 };
-use border_gw_common::net::Be16;
+use border_gw_common::net::{Be16, MacAddr};
 use ipnet::IpNet;
 
 use crate::intent::{BorderGateway, Intent, VirtualInterface, VpcAttachment, Vtep};
@@ -32,8 +32,7 @@ pub fn compile(intent: &Intent, observed: &Observed, slots: &Slots) -> Tables {
 /// Index of each port's policer, by interface name.
 fn port_indexes(intent: &Intent) -> BTreeMap<&str, u32> {
     let lines = intent.connections.iter().map(|connection| connection.interface.as_str());
-    let all: std::collections::BTreeSet<_> =
-        lines.chain(intent.fabric.interfaces.iter().map(String::as_str)).collect();
+    let all: BTreeSet<_> = lines.chain(intent.fabric.interfaces.iter().map(String::as_str)).collect();
     all.into_iter().zip(0..).collect()
 }
 
@@ -84,6 +83,7 @@ impl Compiler<'_> {
         for route in &gateway.routes {
             self.static_route(gateway, domain, route.prefix, &route.via);
         }
+        self.forbidden_sources(gateway);
         // After the customers' routes: a VPC beats a VIF, and our own addresses beat both.
         for vpc in &gateway.vpc_attachments {
             self.vpc_routes(gateway, domain, vpc);
@@ -153,7 +153,7 @@ impl Compiler<'_> {
             vif,
             port,
             *mac,
-            headers::Leads {
+            &headers::Leads {
                 identity: way,
                 domain: self.slots.domains[&gateway.name],
                 owner: Owner::new(OWNER_VIF, self.slots.vifs[&vif.name]),
@@ -192,11 +192,11 @@ impl Compiler<'_> {
     fn vpc_routes(&mut self, gateway: &BorderGateway, domain: u32, vpc: &VpcAttachment) {
         let index = self.slots.attachments[&vpc.name];
         let owner = Owner::new(OWNER_ATTACHMENT, index);
-        // Many hosts live in few places: one group a set of VTEPs.
-        let mut groups: BTreeMap<Vec<IpAddr>, Identity> = BTreeMap::new();
+        // Many hosts live in few places: one group a set of VTEPs, each with the host's MAC address there.
+        let mut groups: BTreeMap<Vec<(IpAddr, MacAddr)>, Identity> = BTreeMap::new();
         let cidrs = vpc.cidrs.iter().map(|cidr| (*cidr, &vpc.vteps));
         for (prefix, vteps) in cidrs.chain(vpc.hosts.iter().map(|host| (host.prefix, &host.vteps))) {
-            let place: Vec<_> = vteps.iter().map(|vtep| vtep.address).collect();
+            let place: Vec<_> = vteps.iter().map(|vtep| (vtep.address, vtep.mac)).collect();
             let group = if let Some(group) = groups.get(&place) {
                 *group
             } else {
@@ -213,14 +213,14 @@ impl Compiler<'_> {
 
     /// The ways to a VTEP, one an underlay path; one that is dead where the underlay has none.
     fn ways_to_vtep(&mut self, gateway: &BorderGateway, vpc: &VpcAttachment, vtep: &Vtep) -> Vec<Way> {
-        let to = vtep.address.to_string();
+        let (to, host) = (vtep.address.to_string(), vtep.mac.to_string());
         let Some(paths) = self.observed.underlay.get(&vtep.address).filter(|paths| !paths.is_empty()) else {
-            return vec![identity(["vtep", &gateway.name, &vpc.name, &to])];
+            return vec![identity(["vtep", &gateway.name, &vpc.name, &to, &host])];
         };
         let mut ways = Vec::new();
         for path in paths {
             let via = path.next_hop.to_string();
-            let way = identity(["vtep", &gateway.name, &vpc.name, &to, &path.interface, &via]);
+            let way = identity(["vtep", &gateway.name, &vpc.name, &to, &host, &path.interface, &via]);
             ways.push(way);
             let port = self.observed.ports.get(&path.interface).filter(|port| port.up);
             let (Some(port), Some(mac)) = (port, path.mac) else { continue };
@@ -230,7 +230,7 @@ impl Compiler<'_> {
                 vtep,
                 port,
                 mac,
-                headers::Leads {
+                &headers::Leads {
                     identity: way,
                     domain: self.slots.domains[&gateway.name],
                     owner: Owner::new(OWNER_ATTACHMENT, self.slots.attachments[&vpc.name]),
@@ -257,6 +257,31 @@ impl Compiler<'_> {
         let Some(first) = first else { return };
         let group = self.group(gateway, domain, ways);
         self.route(domain, prefix, Target { owner: Owner::new(OWNER_VIF, first), group: Some(group) });
+    }
+
+    /// A route toward a customer may cover VPCs and other lines, and a VIF without validation covers everything: none of their
+    /// addresses becomes a source by that. (A route inside a CIDR or a link subnet is refused with the document.)
+    fn forbidden_sources(&mut self, gateway: &BorderGateway) {
+        let cidrs = gateway.vpc_attachments.iter().flat_map(|vpc| vpc.cidrs.iter().copied());
+        let links = gateway.virtual_interfaces.iter().flat_map(|vif| &vif.addresses);
+        let forbidden: BTreeSet<IpNet> = cidrs.chain(links.map(|link| link.local.trunc())).collect();
+        for vif in &gateway.virtual_interfaces {
+            let sources = self.tables.sources.entry(self.slots.vifs[&vif.name]).or_default();
+            let covered: Vec<IpNet> = if vif.source_validation {
+                let routed = sources.iter().filter(|(_, class)| **class == SOURCE_ROUTED);
+                // Prefixes are in the order of their addresses: those that one covers follow it without a gap.
+                let inside = |prefix: IpNet| {
+                    forbidden.range(prefix..).copied().take_while(move |net| prefix.contains(net))
+                };
+                routed.flat_map(|(prefix, _)| inside(*prefix)).collect()
+            } else {
+                forbidden.iter().copied().collect()
+            };
+            for prefix in covered {
+                // The VIF's own link subnet has its class.
+                sources.entry(prefix).or_insert(SOURCE_FORBIDDEN);
+            }
+        }
     }
 
     /// The group of these ways; the same ways make the same group, dead or alive.

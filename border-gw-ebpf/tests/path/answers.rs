@@ -12,8 +12,9 @@ use etherparse::{ArpOperation, ArpPacket, Icmpv6Header, Icmpv6Type, Ipv6Header};
 use crate::support::case::{Case, Want, check, run};
 use crate::support::datagram::{Datagram, neighbor, solicitation};
 use crate::support::frame::Frame;
+use crate::support::memory::Memory;
 use crate::support::seen;
-use crate::support::send::{inner_to, on_vif, on_vif_to, outer_len, tunnelled};
+use crate::support::send::{inner_to, on_vif, on_vif_to, outer_len, tagged, tunnelled};
 use crate::support::wire::{arp, ethernet, octets, padded, set, transport_checksum};
 use crate::support::world::{
     CUSTOMER, FABRIC, HOST, NESTED, PORT_A, PORT_B, SPINE, Underlay, VIF_A, VIF_B, VIF_OTHER, VNI, VPC,
@@ -113,8 +114,42 @@ fn a_line_is_told_where_we_are() {
         assert_eq!(seen.tags, seen::tag_list(tags(vif)), "{name}");
         let want = Advertised { target, mac: port_mac(port), to, solicited: to != "ff02::1" };
         assert_advertised(name, seen.payload, &want);
-        let limiter = vif_policer(vif, VifPolicer::PuntNeighbor);
+        let peer = [PEER, "fd00:20::1"].contains(&to);
+        let class = if peer { VifPolicer::PuntNeighbor } else { VifPolicer::Answer };
+        let limiter = vif_policer(vif, class);
         assert_eq!(world.charged().into_keys().collect::<Vec<_>>(), [limiter], "{name}");
+    }
+}
+
+fn exhaust(world: &mut Memory, class: VifPolicer) {
+    world.policers.insert(vif_policer(VIF_A, class), policer(8, 0));
+}
+
+#[test]
+fn a_peer_and_everybody_else_do_not_use_up_each_others_answers() {
+    let group = solicited_node(OWN).0;
+    let ask = |source: &str| on_vif(VIF_A, &solicitation(source, &group, OWN, &[]));
+    let arp = |operation, sender: &str| {
+        let packet = arp(operation, (CUSTOMER, sender), (NOBODY, "169.254.10.2"));
+        tagged(port_mac(PORT_A), tags(VIF_A), 0x0806, &packet)
+    };
+    let advertisement = on_vif(VIF_A, &neighbor(PEER, OWN, 136, [0x60, 0, 0, 0], PEER, &[]));
+    // A sentence, the packet, and the limiter that is exhausted while it passes.
+    let rows: [(&str, Vec<u8>, VifPolicer); 8] = [
+        ("the peer's solicitation", ask(PEER), VifPolicer::Answer),
+        ("the peer's advertisement", advertisement, VifPolicer::Answer),
+        ("the peer's ARP request", arp(1, "169.254.10.1"), VifPolicer::Answer),
+        ("the peer's ARP reply", arp(2, "169.254.10.1"), VifPolicer::Answer),
+        ("a solicitation of another host of the link", ask("fd00:10::3"), VifPolicer::PuntNeighbor),
+        ("a link-local solicitation", ask("fe80::1"), VifPolicer::PuntNeighbor),
+        ("a solicitation of nobody", ask("::"), VifPolicer::PuntNeighbor),
+        ("an ARP request from behind the peer", arp(1, "172.16.0.5"), VifPolicer::PuntNeighbor),
+    ];
+    for (name, packet, exhausted) in rows {
+        let mut world = world(Underlay::V4);
+        exhaust(&mut world, exhausted);
+        let verdict = run(Entry::Line, &mut Frame::new(&packet), &world, PORT_A).verdict;
+        assert!(matches!(verdict, Verdict::Answer | Verdict::Punt(_)), "{name}: {verdict:?}");
     }
 }
 
@@ -168,6 +203,24 @@ fn a_line_that_asks_wrongly_is_not_told() {
             dropped("a source from behind the peer", ask("fd00:172:16::5"), Drop::SourceInvalid),
             dropped("a source of nobody", ask("2001:db8::77"), Drop::SourceInvalid),
             dropped("our own address", ask(OWN), Drop::SourceInvalid),
+            Case::line(
+                "the address of another line's router",
+                VIF_B,
+                on_vif(
+                    VIF_B,
+                    &solicitation("fd00:10::1", &solicited_node("fd00:20::2").0, "fd00:20::2", &FROM),
+                ),
+                Want::Drop(Drop::SourceInvalid),
+            ),
+            Case::line(
+                "for another line's router",
+                VIF_B,
+                on_vif(
+                    VIF_B,
+                    &solicitation("fd00:20::1", &solicited_node("fd00:10::1").0, "fd00:10::1", &FROM),
+                ),
+                Want::Drop(Drop::NeighborNotForUs),
+            ),
             dropped("a source that is a group", ask("ff02::9"), Drop::MartianSource),
             dropped(
                 "for the peer's address",
@@ -184,9 +237,10 @@ fn a_line_that_asks_wrongly_is_not_told() {
                 solicitation("fe80::1", &group, &link_local(port_mac(PORT_B)), &FROM),
                 Drop::NeighborNotForUs,
             ),
-            dropped("over the limit", ask(PEER), Drop::PuntLimit).when(|world| {
-                world.policers.insert(vif_policer(VIF_A, VifPolicer::PuntNeighbor), policer(8, 0));
-            }),
+            dropped("the peer over its limit", ask(PEER), Drop::PuntLimit)
+                .when(|world| exhaust(world, VifPolicer::PuntNeighbor)),
+            dropped("another over the limit of all", ask("fe80::1"), Drop::PuntLimit)
+                .when(|world| exhaust(world, VifPolicer::Answer)),
             Case::line(
                 "where the answer does not fit",
                 VIF_A,

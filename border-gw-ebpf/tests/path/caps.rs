@@ -27,28 +27,42 @@ struct Way {
     packet: Vec<u8>,
     ends: [(Owner, u32); 2],
     /// The caps on it, in the order in which they refuse.
-    caps: Vec<(u32, Drop)>,
+    caps: Vec<Cap>,
 }
+
+/// A policer, the name of what it refuses, and for whom, and in which direction, that counts as refused.
+type Cap = (u32, Drop, Option<(Owner, u32)>);
 
 /// Bytes of the IP packet on every way.
 const BYTES: u64 = 60;
 
+fn owner_of(index: u32) -> Owner {
+    Owner::new(OWNER_VIF, index)
+}
+
 fn ways() -> Vec<Way> {
-    let vif = |index| Owner::new(OWNER_VIF, index);
     let vpc = |index| Owner::new(OWNER_ATTACHMENT, index);
     let out_of = |vif: u32| {
         [
-            (vif_policer(vif, VifPolicer::ToVpc), Drop::VifCap),
-            (connection_policer(CONNECTION[vif as usize], TO_VPC), Drop::ConnectionCap),
+            (vif_policer(vif, VifPolicer::ToVpc), Drop::VifCap, Some((owner_of(vif), TO_VPC))),
+            (
+                connection_policer(CONNECTION[vif as usize], TO_VPC),
+                Drop::ConnectionCap,
+                Some((owner_of(vif), TO_VPC)),
+            ),
         ]
     };
     let into = |vif: u32| {
         [
-            (vif_policer(vif, VifPolicer::ToCustomer), Drop::VifCap),
-            (connection_policer(CONNECTION[vif as usize], TO_CUSTOMER), Drop::ConnectionCap),
+            (vif_policer(vif, VifPolicer::ToCustomer), Drop::VifCap, Some((owner_of(vif), TO_CUSTOMER))),
+            (
+                connection_policer(CONNECTION[vif as usize], TO_CUSTOMER),
+                Drop::ConnectionCap,
+                Some((owner_of(vif), TO_CUSTOMER)),
+            ),
         ]
     };
-    let port = |ifindex| [(port_policer(port_index(ifindex)), Drop::PortCap)];
+    let port = |ifindex| [(port_policer(port_index(ifindex)), Drop::PortCap, None)];
     let to_vpc = padded(on_vif(VIF_A, &udp("172.16.0.5", "10.1.2.3")), 30);
     let to_customer = in_vpc(Underlay::V4, VPC, 1, &udp("10.1.2.3", "172.16.0.5"));
     let between = in_vpc(Underlay::V4, VPC, 1, &udp("10.1.2.3", "10.1.7.9"));
@@ -59,7 +73,7 @@ fn ways() -> Vec<Way> {
             entry: Entry::Line,
             ifindex: PORT_A,
             packet: to_vpc,
-            ends: [(vif(VIF_A), TO_VPC), (vpc(VPC), INTO)],
+            ends: [(owner_of(VIF_A), TO_VPC), (vpc(VPC), INTO)],
             caps: [&out_of(VIF_A)[..], &port(FABRIC)].concat(),
         },
         Way {
@@ -67,7 +81,7 @@ fn ways() -> Vec<Way> {
             entry: Entry::Fabric,
             ifindex: FABRIC,
             packet: to_customer,
-            ends: [(vpc(VPC), OUT_OF), (vif(VIF_A), TO_CUSTOMER)],
+            ends: [(vpc(VPC), OUT_OF), (owner_of(VIF_A), TO_CUSTOMER)],
             caps: [&into(VIF_A)[..], &port(PORT_A)].concat(),
         },
         Way {
@@ -83,7 +97,7 @@ fn ways() -> Vec<Way> {
             entry: Entry::Line,
             ifindex: PORT_A,
             packet: transit,
-            ends: [(vif(VIF_A), TO_VPC), (vif(VIF_B), TO_CUSTOMER)],
+            ends: [(owner_of(VIF_A), TO_VPC), (owner_of(VIF_B), TO_CUSTOMER)],
             caps: [&out_of(VIF_A)[..], &into(VIF_B), &port(PORT_B)].concat(),
         },
     ]
@@ -105,7 +119,7 @@ fn every_cap_on_the_way_is_charged_and_no_other() {
         let world = transit_world();
         for packets in 1..=3 {
             assert!(matches!(send(&way, &world), Verdict::Forward(_)), "{}", way.name);
-            let missing = |(cap, _): &(u32, Drop)| (*cap, packets * cost(&world.policers[cap], BYTES as u32));
+            let missing = |(cap, ..): &Cap| (*cap, packets * cost(&world.policers[cap], BYTES as u32));
             let want: BTreeMap<u32, u64> = way.caps.iter().map(missing).collect();
             assert_eq!(world.charged(), want, "{}", way.name);
             let flow = Flow { packets, bytes: packets * BYTES, ..Flow::default() };
@@ -115,9 +129,9 @@ fn every_cap_on_the_way_is_charged_and_no_other() {
 }
 
 #[test]
-fn a_cap_that_refuses_leaves_the_others_as_they_were() {
+fn a_cap_that_refuses_counts_for_its_owner_and_leaves_the_others_as_they_were() {
     for way in ways() {
-        for (full, reason) in &way.caps {
+        for (full, reason, payer) in &way.caps {
             let mut world = transit_world();
             // One packet, and a byte less than a second one needs.
             world.policers.insert(*full, policer(8_000, 2 * BYTES - 1));
@@ -127,9 +141,12 @@ fn a_cap_that_refuses_leaves_the_others_as_they_were() {
                 assert_eq!(send(&way, &world), Verdict::Drop(*reason), "{}", way.name);
                 assert_eq!(world.charged(), before, "{}: {reason:?}", way.name);
             }
-            let (sent, refused) = (BYTES, 3 * BYTES);
-            let flow = Flow { packets: 1, bytes: sent, policed_packets: 3, policed_bytes: refused };
-            assert_eq!(world.traffic(), way.ends.map(|end| (end, flow)).into(), "{}", way.name);
+            let flow = |end| {
+                let refused = if *payer == Some(end) { 3 } else { 0 };
+                Flow { packets: 1, bytes: BYTES, policed_packets: refused, policed_bytes: refused * BYTES }
+            };
+            let want = way.ends.map(|end| (end, flow(end)));
+            assert_eq!(world.traffic(), want.into(), "{}: {reason:?}", way.name);
             // The bucket fills again at its rate: the byte that was missing is a millisecond.
             world.clock.set(world.clock.get() + 1_000_000);
             assert!(matches!(send(&way, &world), Verdict::Forward(_)), "{}: {reason:?}", way.name);
@@ -140,8 +157,8 @@ fn a_cap_that_refuses_leaves_the_others_as_they_were() {
 #[test]
 fn of_two_full_caps_the_first_gives_its_name() {
     for way in ways() {
-        for (place, (first, reason)) in way.caps.iter().enumerate() {
-            for (second, _) in &way.caps[place + 1..] {
+        for (place, (first, reason, _)) in way.caps.iter().enumerate() {
+            for (second, ..) in &way.caps[place + 1..] {
                 let mut world = transit_world();
                 for cap in [first, second] {
                     world.policers.insert(*cap, policer(8_000, 1));
@@ -157,7 +174,7 @@ fn of_two_full_caps_the_first_gives_its_name() {
 fn a_cap_of_one_direction_does_not_touch_the_other() {
     for way in ways() {
         let mut world = transit_world();
-        let caps: Vec<u32> = way.caps.iter().map(|(cap, _)| *cap).collect();
+        let caps: Vec<u32> = way.caps.iter().map(|(cap, ..)| *cap).collect();
         for (index, policer) in &mut world.policers {
             if !caps.contains(index) {
                 *policer = self::policer(8, 0);

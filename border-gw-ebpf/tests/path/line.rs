@@ -1,15 +1,16 @@
 //! What the program `line` does with frames from customers' lines.
 
-use border_gw_common::abi::{VIF_TRANSIT, VIF_VALIDATE};
+use border_gw_common::abi::{SOURCE_FORBIDDEN, SOURCE_ROUTED, VIF_TRANSIT, VIF_VALIDATE};
 use border_gw_common::net::MacAddr;
 use border_gw_common::verdict::DropReason as Drop;
 
 use crate::support::case::{Case, Want, check};
 use crate::support::datagram::{Datagram, icmp, neighbor, transport, udp, with_checksum};
+use crate::support::memory::Memory;
 use crate::support::send::{on_vif, on_vif_to, tagged};
-use crate::support::wire::{padded, set};
+use crate::support::wire::{arp, padded, set};
 use crate::support::world::{
-    NESTED, PORT_A, PORT_B, VIF_A, VIF_B, VIF_DOWN, VIF_OTHER, VPC, VPC_OTHER, port_mac, tags,
+    CUSTOMER, NESTED, PORT_A, PORT_B, VIF_A, VIF_B, VIF_DOWN, VIF_OTHER, VPC, VPC_OTHER, port_mac, tags,
 };
 
 const INSIDE: &str = "172.16.0.5";
@@ -29,8 +30,11 @@ fn frames_are_sorted_by_tags_and_addresses() {
     let dropped = |name, packet: Vec<u8>, why| Case::line(name, VIF_A, packet, Want::Drop(why));
     let with_tags = |tags: &[u8]| tagged(port_mac(PORT_A), tags, 0x0800, &sound().bytes());
     check(|_| {
-        let lldp = tagged(MacAddr([1, 0x80, 0xc2, 0, 0, 0x0e]), &[], 0x88cc, &[0; 46]);
-        let lacp = tagged(MacAddr([1, 0x80, 0xc2, 0, 0, 2]), &[], 0x8809, &[1; 110]);
+        let control = |last: u8, ether_type, payload: &[u8]| {
+            tagged(MacAddr([1, 0x80, 0xc2, 0, 0, last]), &[], ether_type, payload)
+        };
+        let passed = |name, packet: Vec<u8>| Case::line(name, VIF_A, packet, Want::Pass).of_nobody();
+        let untagged = |name, packet: Vec<u8>| dropped(name, packet, Drop::Untagged).of_nobody();
         let beyond = tagged(MacAddr([1, 0x80, 0xc2, 0, 0, 0x10]), &[], 0x88cc, &[0; 46]);
         let tagged_lldp = tagged(MacAddr([1, 0x80, 0xc2, 0, 0, 0x0e]), &[0x81, 0, 3, 0xe7], 0x88cc, &[0; 46]);
         let whole = on_vif(VIF_A, &sound());
@@ -49,8 +53,24 @@ fn frames_are_sorted_by_tags_and_addresses() {
                 on_vif(VIF_A, &sound_v6())[..18 + 39].to_vec(),
                 Drop::Truncated,
             ),
-            Case::line("LLDP is the kernel's", VIF_A, lldp, Want::Pass).of_nobody(),
-            Case::line("LACP is the kernel's", VIF_A, lacp, Want::Pass).of_nobody(),
+            passed("spanning tree is the kernel's", control(0, 0x0026, &[0x42; 46])),
+            passed("LACP is the kernel's", control(2, 0x8809, &[1; 110])),
+            passed("EAPOL is the kernel's", control(3, 0x888e, &[1; 46])),
+            passed("LLDP is the kernel's", control(0x0e, 0x88cc, &[0; 46])),
+            passed("fault management is the kernel's", control(0x0f, 0x8902, &[1; 46])),
+            passed("the largest length is no type", control(0, 0x05ff, &[0x42; 1535])),
+            untagged("the smallest type is no length", control(0, 0x0600, &[0; 46])),
+            untagged("LLC to ourselves", tagged(port_mac(PORT_A), &[], 0x0026, &[0x42; 46])),
+            untagged("LLDP to ourselves", tagged(port_mac(PORT_A), &[], 0x88cc, &[0; 46])),
+            untagged("IPv4 as link control", control(0, 0x0800, &sound().bytes())),
+            untagged(
+                "a router advertisement as link control",
+                control(0x0e, 0x86dd, &icmp("fe80::1", "ff02::1", 134, &[0; 12]).ttl(255).bytes()),
+            ),
+            untagged(
+                "ARP as link control",
+                control(2, 0x0806, &arp(1, (CUSTOMER, "169.254.10.1"), (MacAddr([0; 6]), "169.254.10.2"))),
+            ),
             dropped("a group that bridges forward is not", beyond, Drop::Untagged).of_nobody(),
             dropped("link control has no tag", tagged_lldp, Drop::UnknownVlan).of_nobody(),
             dropped("no tag", with_tags(&[]), Drop::Untagged).of_nobody(),
@@ -344,6 +364,11 @@ fn a_source_is_one_that_the_vif_may_use() {
         let sent = |name, vif, datagram: Datagram| {
             Case::line(name, vif, on_vif(vif, &datagram), Want::ToVpc(VPC, &[1], datagram))
         };
+        let covering = |world: &mut Memory| {
+            let sources = world.sources.get_mut(&VIF_A).unwrap();
+            sources.add("10.0.0.0/8", SOURCE_ROUTED);
+            sources.add("10.1.0.0/16", SOURCE_FORBIDDEN);
+        };
         vec![
             dropped(
                 "a source behind another VIF",
@@ -366,6 +391,32 @@ fn a_source_is_one_that_the_vif_may_use() {
                 udp("169.254.20.2", "10.1.0.10"),
                 Drop::SourceInvalid,
             ),
+            dropped(
+                "a VPC's address where sources are not validated",
+                VIF_B,
+                udp("10.1.0.11", "10.1.0.10"),
+                Drop::SourceInvalid,
+            ),
+            dropped(
+                "a VPC's IPv6 address where sources are not validated",
+                VIF_B,
+                udp("fd00:1::11", "fd00:1::10"),
+                Drop::SourceInvalid,
+            ),
+            dropped(
+                "another line's router where sources are not validated",
+                VIF_B,
+                udp("169.254.10.1", "10.1.0.10"),
+                Drop::SourceInvalid,
+            ),
+            dropped(
+                "a VPC's address that a prefix of the VIF covers",
+                VIF_A,
+                udp("10.1.0.11", "10.1.0.10"),
+                Drop::SourceInvalid,
+            )
+            .when(covering),
+            sent("what else that prefix covers", VIF_A, udp("10.2.0.11", "10.1.0.10")).when(covering),
             dropped(
                 "a link-local source beyond the link",
                 VIF_A,
@@ -396,7 +447,7 @@ fn routes_lead_into_vpcs() {
         };
         let to = |destination| udp(INSIDE, destination);
         let fits = usize::from(underlay.mtu());
-        let transit = |world: &mut crate::support::memory::Memory| {
+        let transit = |world: &mut Memory| {
             for vif in world.vifs.values_mut() {
                 vif.flags |= VIF_TRANSIT;
             }

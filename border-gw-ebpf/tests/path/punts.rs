@@ -85,14 +85,9 @@ fn the_gateways_own_traffic_reaches_the_kernel() {
                 neighbor(PEER_V6, OWN_V6, 136, [0x60, 0, 0, 0], PEER_V6, &[2, 1, 2, 0, 0, 0xc, 0, 1]),
             ),
             punted(
-                "a neighbour advertisement of another host of the link",
+                "a neighbour advertisement about the peer, from its link-local address",
                 VIF_A,
-                neighbor(STRANGER_V6, OWN_V6, 136, [0x60, 0, 0, 0], STRANGER_V6, &[]),
-            ),
-            punted(
-                "a link-local neighbour advertisement",
-                VIF_A,
-                neighbor("fe80::1", &local, 136, [0x60, 0, 0, 0], "fe80::1", &[]),
+                neighbor("fe80::1", &local, 136, [0x60, 0, 0, 0], PEER_V6, &[]),
             ),
             group(
                 "OSPF hello",
@@ -100,19 +95,14 @@ fn the_gateways_own_traffic_reaches_the_kernel() {
                 Datagram::new(PEER, "224.0.0.5", 89, vec![2, 1, 0, 44]),
             ),
             group(
-                "a router solicitation",
-                [0x33, 0x33, 0, 0, 0, 2],
-                icmp("fe80::1", "ff02::2", 133, &[0; 4]),
-            ),
-            group(
-                "a link's group from another host of the link",
-                [1, 0, 0x5e, 0, 0, 1],
-                udp(STRANGER, "224.0.0.1"),
-            ),
-            group(
-                "an advertisement to all",
+                "an echo of the peer to all nodes",
                 [0x33, 0x33, 0, 0, 0, 1],
-                neighbor("fe80::1", "ff02::1", 136, [0x20, 0, 0, 0], "fe80::1", &[]),
+                icmp(PEER_V6, "ff02::1", 128, &[0; 60]),
+            ),
+            group(
+                "an advertisement to all, about the peer",
+                [0x33, 0x33, 0, 0, 0, 1],
+                neighbor("fe80::1", "ff02::1", 136, [0x20, 0, 0, 0], PEER_V6, &[]),
             ),
             dropped("a spoofed source to a link's group", udp("10.9.9.9", "224.0.0.1"), Drop::SourceInvalid),
             dropped("another host of the link", icmp(STRANGER, OWN, 8, &[0; 60]), Drop::StrangerOnLink),
@@ -137,12 +127,13 @@ fn the_gateways_own_traffic_reaches_the_kernel() {
                 Drop::LinkLocalSource,
             ),
             dropped("a spoofed ping", icmp("10.1.0.10", OWN, 8, &[0; 60]), Drop::SourceInvalid),
-            dropped("our own address to ourselves", icmp(OWN, OWN, 8, &[0; 60]), Drop::SourceInvalid),
-            dropped(
-                "an advertisement that a router forwarded",
-                neighbor(PEER_V6, OWN_V6, 136, [0x60, 0, 0, 0], PEER_V6, &[]).ttl(254),
-                Drop::NeighborMalformed,
+            Case::line(
+                "a ping of a VPC's address, where sources are not validated",
+                VIF_B,
+                on_vif(VIF_B, &icmp("10.1.0.10", "169.254.20.2", 8, &[0; 60])),
+                Want::Drop(Drop::SourceInvalid),
             ),
+            dropped("our own address to ourselves", icmp(OWN, OWN, 8, &[0; 60]), Drop::SourceInvalid),
             from_vpc("a ping to the router", VPC, 1, icmp("10.1.2.3", "10.1.0.1", 8, &[0; 60])),
             from_vpc(
                 "an IPv6 ping to the router",
@@ -162,6 +153,100 @@ fn the_gateways_own_traffic_reaches_the_kernel() {
                 VPC,
                 padded(in_vpc(underlay, VPC, 1, &icmp("10.1.2.3", "10.1.0.1", 8, &[0; 60])), 5),
                 Want::Punt(vpc_veth(VPC), inner(VPC, &icmp("10.1.2.3", "10.1.0.1", 8, &[0; 60]))),
+            ),
+        ]
+    });
+}
+
+#[test]
+fn a_group_of_the_link_is_reached_by_peers_alone() {
+    check(|_| {
+        let to = |name, vif, mac: [u8; 6], datagram: Datagram, why| {
+            Case::line(name, vif, on_vif_to(MacAddr(mac), vif, &datagram), Want::Drop(why))
+        };
+        let v4 = |name, vif, datagram, why| to(name, vif, [1, 0, 0x5e, 0, 0, 1], datagram, why);
+        let v6 = |name, datagram, why| to(name, VIF_A, [0x33, 0x33, 0, 0, 0, 1], datagram, why);
+        let echo = |source| icmp(source, "ff02::1", 128, &[0; 60]);
+        // An option that asks for a parameter problem, also when it was sent to a group.
+        let unknown_option = |source| echo(source).extension(60, &[0, 0x80 | 0x1e, 4, 0, 0, 0, 0]);
+        vec![
+            v4("another host of the link", VIF_A, udp(STRANGER, "224.0.0.1"), Drop::StrangerOnLink),
+            v4("a host behind the peer", VIF_A, udp(INSIDE, "224.0.0.1"), Drop::StrangerOnLink),
+            v4(
+                "a host of nowhere, where sources are not validated",
+                VIF_B,
+                udp("198.51.100.7", "224.0.0.1"),
+                Drop::StrangerOnLink,
+            ),
+            v6("an echo of another host of the link", echo(STRANGER_V6), Drop::StrangerOnLink),
+            v6("an echo from behind the peer", echo("fd00:172:16::5"), Drop::StrangerOnLink),
+            v6("an echo of a link-local address", echo("fe80::1"), Drop::LinkLocalSource),
+            v6("an unknown option of another host", unknown_option(STRANGER_V6), Drop::StrangerOnLink),
+            v6("an unknown option of a link-local address", unknown_option("fe80::1"), Drop::LinkLocalSource),
+            v6("a router solicitation", icmp("fe80::1", "ff02::2", 133, &[0; 4]), Drop::LinkLocalSource),
+            v6(
+                "the rest of an advertisement is none",
+                neighbor("fe80::1", "ff02::1", 136, [0; 4], PEER_V6, &[]).fragment(1, false),
+                Drop::LinkLocalSource,
+            ),
+        ]
+    });
+}
+
+#[test]
+fn an_advertisement_is_about_a_peer_or_refused() {
+    check(|_| {
+        let dropped = |name, datagram: Datagram, why| {
+            Case::line(name, VIF_A, on_vif(VIF_A, &datagram), Want::Drop(why))
+        };
+        let about = |target| neighbor("fe80::1", OWN_V6, 136, [0x60, 0, 0, 0], target, &[]);
+        let sound = || about(PEER_V6);
+        let of_len = |len| {
+            let mut datagram = sound();
+            datagram.body.truncate(len);
+            datagram
+        };
+        let with_code = || {
+            let mut datagram = sound();
+            datagram.body[1] = 1;
+            datagram
+        };
+        vec![
+            dropped("a link-local address", about("fe80::1"), Drop::StrangerOnLink),
+            dropped("another host of the link", about(STRANGER_V6), Drop::StrangerOnLink),
+            dropped("a host behind the peer", about("fd00:172:16::5"), Drop::StrangerOnLink),
+            dropped("our own address", about(OWN_V6), Drop::StrangerOnLink),
+            dropped("an address of nowhere", about("2001:db8::7"), Drop::StrangerOnLink),
+            dropped(
+                "another host of the link, which tells all",
+                neighbor(STRANGER_V6, "ff02::1", 136, [0x20, 0, 0, 0], STRANGER_V6, &[]),
+                Drop::StrangerOnLink,
+            ),
+            dropped(
+                "another host of the link, which the peer tells",
+                neighbor(PEER_V6, OWN_V6, 136, [0x60, 0, 0, 0], STRANGER_V6, &[]),
+                Drop::StrangerOnLink,
+            ),
+            dropped("a group", about("ff02::1"), Drop::NeighborMalformed),
+            dropped("the peer, by a router", sound().ttl(254), Drop::NeighborMalformed),
+            dropped("the peer, with a code", with_code(), Drop::NeighborMalformed),
+            dropped("the peer, in 23 bytes", of_len(23), Drop::NeighborMalformed),
+            Case::line(
+                "the peer, in 23 bytes and padding",
+                VIF_A,
+                padded(on_vif(VIF_A, &of_len(23)), 30),
+                Want::Drop(Drop::NeighborMalformed),
+            ),
+            dropped("the peer, in a fragment", sound().fragment(0, true), Drop::NeighborMalformed),
+            dropped(
+                "the peer, behind an option that the kernel would complain about",
+                sound().extension(60, &[0, 0x80 | 0x1e, 4, 0, 0, 0, 0]),
+                Drop::NeighborMalformed,
+            ),
+            dropped(
+                "a spoofed source",
+                neighbor("2001:db8::7", OWN_V6, 136, [0; 4], PEER_V6, &[]),
+                Drop::SourceInvalid,
             ),
         ]
     });
@@ -217,6 +302,18 @@ fn arp_reaches_the_kernel_from_peers_alone() {
                 ),
                 Want::Drop(Drop::ArpStranger),
             ),
+            Case::line(
+                "a request with an address of a VPC",
+                VIF_B,
+                tagged(all, tags(VIF_B), 0x0806, &arp(1, (CUSTOMER, "10.1.2.3"), (NOBODY, "169.254.20.2"))),
+                Want::Drop(Drop::ArpStranger),
+            ),
+            Case::line(
+                "a request for an address of a VPC",
+                VIF_B,
+                tagged(all, tags(VIF_B), 0x0806, &arp(1, (CUSTOMER, "172.17.0.5"), (NOBODY, "10.1.0.1"))),
+                Want::Drop(Drop::ArpStranger),
+            ),
             dropped("a packet of 27 bytes", request(PEER)[..27].to_vec(), Drop::Truncated),
             dropped("another hardware", with(0, &[0, 6]), Drop::ArpMalformed),
             dropped("another protocol", with(2, &[0x86, 0xdd]), Drop::ArpMalformed),
@@ -241,7 +338,12 @@ fn a_request_from_behind_the_peer_is_answered_without_the_kernel() {
         let reply = arp(2, (port_mac(PORT_A), OWN), (CUSTOMER, INSIDE));
         let question = tagged(MacAddr::BROADCAST, tags(VIF_A), 0x0806, &request);
         let answer = ethernet(CUSTOMER, port_mac(PORT_A), tags(VIF_A), 0x0806, &reply);
-        vec![Case::line("Linux with arp_announce 0", VIF_A, question, Want::Answer(answer))]
+        vec![
+            Case::line("Linux with arp_announce 0", VIF_A, question.clone(), Want::Answer(answer)),
+            Case::line("over the limit", VIF_A, question, Want::Drop(Drop::PuntLimit)).when(|world| {
+                world.policers.insert(vif_policer(VIF_A, VifPolicer::Answer), policer(8, 0));
+            }),
+        ]
     });
 }
 
@@ -274,11 +376,11 @@ fn every_class_has_its_own_limiter() {
         ),
         ("a ping of the peer", on_vif(VIF_A, &icmp(PEER, OWN, 8, &[0; 60])), PuntRest),
         ("OSPF", on_vif(VIF_A, &Datagram::new(PEER, "224.0.0.5", 89, vec![0; 40])), PuntRest),
-        ("a router solicitation", on_vif(VIF_A, &icmp("fe80::1", "ff02::2", 133, &[0; 4])), PuntRest),
+        ("a router solicitation", on_vif(VIF_A, &icmp(PEER_V6, "ff02::2", 133, &[0; 4])), PuntRest),
         ("ARP", request, PuntNeighbor),
         (
-            "a neighbour advertisement",
-            on_vif(VIF_A, &neighbor("fe80::1", "ff02::1", 136, [0; 4], "fe80::1", &[])),
+            "a neighbour advertisement about the peer",
+            on_vif(VIF_A, &neighbor("fe80::1", "ff02::1", 136, [0; 4], PEER_V6, &[])),
             PuntNeighbor,
         ),
         (

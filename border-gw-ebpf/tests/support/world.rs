@@ -2,9 +2,9 @@
 
 use border_gw_common::abi::{
     Attachment, BUCKETS, HostPort, NAME, OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER, OWNER_LOCAL_VIF, OWNER_VIF,
-    Owner, Port, Route, SOURCE_LINK, SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, Settings, TO_CUSTOMER, TO_VPC,
-    VIF_ENABLED, VIF_POLICERS, VIF_VALIDATE, Vif, VifKey, VtepKey, attachment_policer, connection_policer,
-    port_policer,
+    Owner, Port, Route, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, Settings,
+    TO_CUSTOMER, TO_VPC, VIF_ENABLED, VIF_POLICERS, VIF_VALIDATE, Vif, VifKey, VtepKey, attachment_policer,
+    connection_policer, port_policer,
 };
 use border_gw_common::net::{Be16, MacAddr};
 use border_gw_ebpf::policer::policer;
@@ -251,6 +251,12 @@ fn sources(world: &mut Memory, vif: u32) {
     sources.add(&format!("fd00:{link}::1/128"), SOURCE_PEER);
     sources.add(&format!("fd00:{link}::/124"), SOURCE_LINK);
     sources.add(&format!("fd00:172:{behind}::/48"), SOURCE_ROUTED);
+    // Without validation any source is good, but for those of VPCs and other lines.
+    if vif == VIF_B {
+        for prefix in ["10.1.0.0/16", "fd00:1::/48", "169.254.10.0/29", "fd00:10::/124"] {
+            sources.add(prefix, SOURCE_FORBIDDEN);
+        }
+    }
 }
 
 fn vpcs(world: &mut Memory, underlay: Underlay) {

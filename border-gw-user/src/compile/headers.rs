@@ -72,15 +72,17 @@ fn next_hop(leads: &Leads, port: &PortState, mtu: u32, encapsulation: u8, header
     }
 }
 
-/// Ethernet and the VIF's tags; the `EtherType` is patched by the program.
-pub(super) fn to_customer(vif: &VirtualInterface, port: &PortState, peer: MacAddr, leads: Leads) -> NextHop {
+/// Ethernet and the VIF's tags; the `EtherType` is patched by the program. The MTU is what the port carries now: one that came
+/// back with a smaller MTU drops what is larger by name, instead of losing it in the driver.
+pub(super) fn to_customer(vif: &VirtualInterface, port: &PortState, peer: MacAddr, leads: &Leads) -> NextHop {
     let (tags, tags_len) = tags(vif.tag);
     let mut header = Writer::new();
     header.put(&peer.0);
     header.put(&port.mac.0);
     header.put(&tags[..usize::from(tags_len)]);
     header.put(&[0, 0]);
-    next_hop(&leads, port, u32::from(vif.mtu), TAGGED, &header)
+    let mtu = port.mtu.saturating_sub(u32::from(tags_len)).min(u32::from(vif.mtu));
+    next_hop(leads, port, mtu, TAGGED, &header)
 }
 
 /// Outer Ethernet, IP, UDP, VXLAN and inner Ethernet; lengths, checksum, DSCP, source port and `EtherType` are patched.
@@ -90,7 +92,7 @@ pub(super) fn to_vtep(
     vtep: &Vtep,
     port: &PortState,
     gateway: MacAddr,
-    leads: Leads,
+    leads: &Leads,
 ) -> NextHop {
     let mut header = Writer::new();
     header.put(&gateway.0);
@@ -119,7 +121,7 @@ pub(super) fn to_vtep(
     header.put(&vpc.router.mac.0);
     header.put(&[0, 0]);
     let mtu = port.mtu.saturating_sub(overhead).min(u32::from(vpc.mtu));
-    next_hop(&leads, port, mtu, encapsulation, &header)
+    next_hop(leads, port, mtu, encapsulation, &header)
 }
 
 /// The 16 bytes of an IPv6 address; both VTEPs are of one family, which the intent guarantees.

@@ -9,7 +9,7 @@ use border_gw_common::abi::{
 
 use crate::intent::{Cap, Caps};
 
-/// A limiter of packets handed to the kernel, for each VIF or attachment.
+/// A limiter of packets handed to the kernel, or answered in its place, for each VIF or attachment.
 struct PuntLimit {
     /// Packets a second.
     rate: u64,
@@ -19,8 +19,10 @@ struct PuntLimit {
 
 /// BGP and BFD: a full table at once, and BFD at 10 ms in both directions, are well below it.
 const CONTROL: PuntLimit = PuntLimit { rate: 5_000, burst: 2_000 };
-/// ARP and neighbour advertisements: two peers that verify each other every second need four.
+/// ARP and neighbour discovery of declared peers: two peers that verify each other every second need four.
 const NEIGHBOR: PuntLimit = PuntLimit { rate: 100, burst: 100 };
+/// Answers to everybody else who asks where we are: they cost the kernel nothing, but each is a frame on the line.
+const ANSWER: PuntLimit = PuntLimit { rate: 200, burst: 100 };
 /// Ping to the gateway, and whatever else: enough for a person.
 const REST: PuntLimit = PuntLimit { rate: 1_000, burst: 500 };
 
@@ -48,6 +50,7 @@ pub(super) fn vif(policers: &mut Policers, index: u32, caps: &Caps) {
     punt(policers, vif_policer(index, VifPolicer::PuntControl), &CONTROL);
     punt(policers, vif_policer(index, VifPolicer::PuntNeighbor), &NEIGHBOR);
     punt(policers, vif_policer(index, VifPolicer::PuntRest), &REST);
+    punt(policers, vif_policer(index, VifPolicer::Answer), &ANSWER);
 }
 
 /// An attachment's punt limiter.
