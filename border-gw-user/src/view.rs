@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::dataplane::Error;
 use crate::dataplane::counters::Counters;
-use crate::intent::{BorderGateway, Cap, Tag, VirtualInterface};
+use crate::intent::{BorderGateway, Cap, Tag, VirtualInterface, XdpMode};
 use crate::state::State;
 use crate::tables::text;
 
@@ -54,8 +54,8 @@ pub struct VifRow {
     pub vlan: String,
     /// `up`, `admin_down`, `port_down` or `no_neighbor`.
     pub state: &'static str,
-    /// How the programs run on its port.
-    pub xdp_mode: &'static str,
+    /// How the program runs on its port; none where it does not.
+    pub xdp_mode: Option<&'static str>,
     /// Limit toward VPCs, in bits a second.
     pub to_vpc_limit_bps: Option<u64>,
     /// Limit toward the customer, in bits a second.
@@ -187,7 +187,7 @@ pub fn vifs(state: &State, count: &impl Count) -> Result<Vec<VifRow>, Error> {
             interface: interface(state, vif).to_owned(),
             vlan: vlan(vif.tag),
             state: vif_state(state, vif),
-            xdp_mode: xdp_mode(state),
+            xdp_mode: xdp_mode(state, interface(state, vif)),
             to_vpc_limit_bps: limit(vif.caps.to_vpc),
             to_customer_limit_bps: limit(vif.caps.to_customer),
             to_vpc: traffic.flows[TO_VPC as usize].into(),
@@ -197,12 +197,10 @@ pub fn vifs(state: &State, count: &impl Count) -> Result<Vec<VifRow>, Error> {
     Ok(rows)
 }
 
-/// How the programs run.
-pub fn xdp_mode(state: &State) -> &'static str {
-    match state.intent.gateway.xdp_mode {
-        crate::intent::XdpMode::Native => "native",
-        crate::intent::XdpMode::Skb => "skb",
-    }
+/// How the program runs on a port, as the kernel says.
+pub fn xdp_mode(state: &State, interface: &str) -> Option<&'static str> {
+    let port = state.observed.ports.get(interface)?;
+    state.modes.get(&port.ifindex).copied().map(XdpMode::name)
 }
 
 /// Every VIF with its border gateway.

@@ -1,10 +1,11 @@
 //! A dataplane in memory, for tests of everything above it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use border_gw_common::abi::Entry;
 
 use super::{Dataplane, Error};
+use crate::intent::XdpMode;
 use crate::tables::{Installed, Op};
 
 /// Holds what it is told.
@@ -32,5 +33,9 @@ impl Dataplane for Memory {
     fn attach(&mut self, wanted: &[(u32, Entry)]) -> Result<(), Error> {
         self.attached = wanted.iter().copied().collect();
         Ok(())
+    }
+
+    fn modes(&self) -> BTreeMap<u32, XdpMode> {
+        self.attached.iter().map(|(ifindex, _)| (*ifindex, XdpMode::Native)).collect()
     }
 }
