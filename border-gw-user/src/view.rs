@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use border_gw_common::abi::{
     BUCKETS, Entry, Flow, OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER, OWNER_LOCAL_VIF, OWNER_VIF, Owner,
-    TO_CUSTOMER, TO_VPC, Tally, Traffic, attachment_scope, entry_scope, vif_scope,
+    TO_CUSTOMER, TO_VPC, Tally, Traffic, attachment_scope, entry_scope, retired_scope, vif_scope,
 };
 use border_gw_common::verdict::DropReason;
 use serde::Serialize;
 
 use crate::dataplane::Error;
-use crate::dataplane::counters::Counters;
+use crate::dataplane::counters::{Counters, NO_TALLY};
+use crate::dataplane::memory::Memory;
 use crate::intent::{BorderGateway, Cap, Tag, VirtualInterface, XdpMode};
 use crate::state::State;
 use crate::tables::text;
@@ -36,6 +37,20 @@ impl Count for Counters {
 
     fn traffic(&self, owner: Owner) -> Result<Traffic, Error> {
         Counters::traffic(self, owner)
+    }
+}
+
+impl Count for Memory {
+    fn received(&self, entry: Entry) -> Result<u64, Error> {
+        Ok(self.received.get(&entry).copied().unwrap_or(0))
+    }
+
+    fn tally(&self, scope: u32) -> Result<Tally, Error> {
+        Ok(self.tallies.get(&scope).copied().unwrap_or(NO_TALLY))
+    }
+
+    fn traffic(&self, owner: Owner) -> Result<Traffic, Error> {
+        Ok(self.traffic.get(&owner).copied().unwrap_or_default())
     }
 }
 
@@ -356,15 +371,17 @@ pub struct Scope {
     pub attachment: String,
 }
 
-/// Every scope that can have counted something.
+/// Every scope that can have counted something: for each program their sum is what it received, whatever came and went.
 pub fn scopes(state: &State) -> Vec<Scope> {
-    let bare = |entry| Scope {
-        index: entry_scope(entry),
+    let of_program = |index, entry| Scope {
+        index,
         entry,
         border_gateway: String::new(),
         vif: String::new(),
         attachment: String::new(),
     };
+    let bare = |entry| of_program(entry_scope(entry), entry);
+    let retired = Entry::ALL.map(|entry| of_program(retired_scope(entry), entry));
     let vifs = state.installed.vifs.iter().map(|(index, vif)| Scope {
         index: vif_scope(*index),
         border_gateway: domain(state, vif.domain),
@@ -377,17 +394,17 @@ pub fn scopes(state: &State) -> Vec<Scope> {
         attachment: text(&vpc.name),
         ..bare(Entry::Fabric)
     });
-    Entry::ALL.into_iter().map(bare).chain(vifs).chain(vpcs).collect()
+    Entry::ALL.into_iter().map(bare).chain(retired).chain(vifs).chain(vpcs).collect()
 }
 
 /// What was dropped, most first.
 pub fn drops(state: &State, count: &impl Count) -> Result<Vec<DropRow>, Error> {
-    let mut rows = Vec::new();
+    let mut rows: Vec<DropRow> = Vec::new();
     for scope in scopes(state) {
         let tally = count.tally(scope.index)?;
         for (reason, packets) in DropReason::ALL.iter().zip(tally.drops).filter(|(_, packets)| *packets != 0)
         {
-            rows.push(DropRow {
+            let row = DropRow {
                 program: scope.entry.name(),
                 border_gateway: scope.border_gateway.clone(),
                 vif: scope.vif.clone(),
@@ -395,11 +412,23 @@ pub fn drops(state: &State, count: &impl Count) -> Result<Vec<DropRow>, Error> {
                 reason: reason.label(),
                 packets,
                 help: reason.help(),
-            });
+            };
+            rows.push(row);
         }
     }
+    rows.sort_by(|one, other| labels(one).cmp(&labels(other)));
+    // What a program's own scope counted and what is retired bear the same labels.
+    rows.dedup_by(|row, before| {
+        let same = labels(row) == labels(before);
+        before.packets += if same { row.packets } else { 0 };
+        same
+    });
     rows.sort_by_key(|row| std::cmp::Reverse(row.packets));
     Ok(rows)
+}
+
+fn labels(row: &DropRow) -> [&str; 5] {
+    [row.program, &row.border_gateway, &row.vif, &row.attachment, row.reason]
 }
 
 /// What became of everything.

@@ -1,10 +1,29 @@
-//! System calls that no library here has: a link that is detached at once.
+//! System calls that no library here has: a wait for programs, and a link that is detached at once.
 
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use log::debug;
+
+/// Longer than any program runs, for kernels that do not tell.
+const LONGER_THAN_A_PROGRAM: Duration = Duration::from_millis(20);
+
+/// Waits until every program that runs now has ended. It is `synchronize_rcu`, and a program runs in a read-side section
+/// (kernel/sched/membarrier.c).
+pub(super) fn wait_for_programs() {
+    // SAFETY: no pointer is passed.
+    let result = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    if result != 0 {
+        // With `nohz_full`, and where a sandbox forbids it.
+        debug!("the kernel has no global membarrier: {}", io::Error::last_os_error());
+        thread::sleep(LONGER_THAN_A_PROGRAM);
+    }
+}
 
 /// `enum bpf_cmd` (linux/bpf.h).
 const BPF_OBJ_GET: libc::c_int = 7;
