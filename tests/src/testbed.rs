@@ -282,6 +282,11 @@ impl Testbed {
         self.host3.vpc_host(self.underlay, "10.90.0.23", &far)
     }
 
+    /// Makes the cable of line-c again after its port is gone; the customer's end has no tags and no addresses then.
+    pub fn replace_line_c(&self) -> anyhow::Result<()> {
+        cable(&self.server, "eth2", &self.cust_b, "eth0", LINE_MTU)
+    }
+
     /// The namespace of a VPC's host on a hypervisor.
     pub fn vpc(&self, hypervisor: &Netns, vni: u32) -> ManuallyDrop<Netns> {
         // It belongs to the run, with which it is removed.
