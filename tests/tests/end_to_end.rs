@@ -60,20 +60,21 @@ proofs! {
     line_failure: "a line goes, and traffic goes on over the other";
 }
 
-/// Pings and TCP, both ways and in both families, in a testbed that is not the standard one.
-fn reach_in(testbed: &Testbed) {
+/// Pings and TCP, both ways and in both families, in a testbed that is not the standard one; the daemon still runs.
+fn reach_in(testbed: &Testbed) -> Daemon {
     let (_, reach) = PROOFS[0];
     let mut daemon = Daemon::start(&testbed.server, &testbed.config).unwrap();
     wait_until_up(&daemon).unwrap();
     if let Err(error) = reach(testbed, &mut daemon) {
         panic!("{error:#}\n{}", daemon.log());
     }
+    daemon
 }
 
 #[test]
 fn an_ipv6_underlay_carries_the_same() {
     if is_root() {
-        reach_in(&Testbed::over(Underlay::V6).unwrap());
+        drop(reach_in(&Testbed::over(Underlay::V6).unwrap()));
     }
 }
 
@@ -85,7 +86,8 @@ fn skb_mode_forwards_the_same_and_is_shown() {
     let testbed = Testbed::new().unwrap();
     let text = fs::read_to_string(&testbed.config).unwrap();
     fs::write(&testbed.config, text.replace("  router_id:", "  xdp_mode: skb\n  router_id:")).unwrap();
-    reach_in(&testbed);
+    let daemon = reach_in(&testbed);
     let port = testbed.server.run("ip -d link show eth0").unwrap();
     assert!(port.contains("xdpgeneric"), "{port}");
+    assert_eq!(daemon.show("vifs").unwrap()[0]["xdp_mode"], "skb");
 }
