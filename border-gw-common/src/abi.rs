@@ -462,6 +462,13 @@ pub const fn entry_scope(entry: Entry) -> u32 {
     entry as u32
 }
 
+/// Index in `TALLIES` of what scopes of a program had counted that are gone: user space alone writes it, so that the sum of a
+/// program's scopes stays what the program received.
+#[inline(always)]
+pub const fn retired_scope(entry: Entry) -> u32 {
+    4 + entry as u32
+}
+
 /// Index in `TALLIES` of what came in on a VIF.
 #[inline(always)]
 pub const fn vif_scope(vif: u32) -> u32 {
@@ -472,6 +479,15 @@ pub const fn vif_scope(vif: u32) -> u32 {
 #[inline(always)]
 pub const fn attachment_scope(attachment: u32) -> u32 {
     ENTRY_SCOPES + MAX_VIFS + attachment
+}
+
+/// Index in `TALLIES` of what came in on a VIF or from an attachment, and the program that counts there.
+pub const fn owner_scope(owner: Owner) -> (u32, Entry) {
+    if owner.kind() == OWNER_VIF {
+        (vif_scope(owner.index()), Entry::Line)
+    } else {
+        (attachment_scope(owner.index()), Entry::Fabric)
+    }
 }
 
 /// Number of scopes.
@@ -526,6 +542,8 @@ const _: () = {
     assert!(MAX_VIFS <= 1 << 16 && MAX_ATTACHMENTS <= 1 << 16);
     assert!(BUCKETS.is_power_of_two());
     assert!(MAX_NEXT_HOPS <= 1 << 16);
+    assert!(entry_scope(Entry::Host) < retired_scope(Entry::Line));
+    assert!(retired_scope(Entry::Host) < ENTRY_SCOPES);
 };
 
 #[cfg(feature = "user")]

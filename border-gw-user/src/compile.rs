@@ -18,7 +18,8 @@ use crate::intent::{BorderGateway, Intent, VirtualInterface, VpcAttachment, Vtep
 use crate::kernel::{Observed, PortState};
 use crate::tables::{Identity, Members, Slots, Tables, Target, address, identity, name};
 
-/// Compiles everything. What the kernel does not have yet (a port that is missing, a veth that is not made) is left out.
+/// Compiles everything. What the kernel does not have yet (a port that is missing, a veth that is not made) is left out, but
+/// for the records of VIFs and attachments.
 pub fn compile(intent: &Intent, observed: &Observed, slots: &Slots) -> Tables {
     let mut compiler =
         Compiler { intent, observed, slots, ports: port_indexes(intent), tables: Tables::default() };
@@ -105,10 +106,8 @@ impl Compiler<'_> {
             let group = self.group(gateway, domain, vec![way]);
             self.route(domain, IpNet::from(link.peer), Target { owner, group: Some(group) });
         }
-        let Some((port, veth)) = self.line_port(vif).zip(self.observed.vif_veths.get(&vif.name).copied())
-        else {
-            return;
-        };
+        let port = self.line_port(vif).cloned();
+        let veth = self.observed.vif_veths.get(&vif.name).copied();
         let (tags, tags_len) = headers::tags(vif.tag);
         let record = Vif {
             name: name(&vif.name),
@@ -116,14 +115,17 @@ impl Compiler<'_> {
             flags: flag(vif.enabled, VIF_ENABLED)
                 | flag(vif.source_validation, VIF_VALIDATE)
                 | flag(gateway.transit, VIF_TRANSIT),
-            port_ifindex: port.ifindex,
-            veth_ifindex: veth,
+            port_ifindex: port.as_ref().map_or(0, |port| port.ifindex),
+            veth_ifindex: veth.unwrap_or(0),
             connection: self.slots.connections[&vif.connection],
             hash_mode: gateway.hash as u32,
             tags,
             tags_len,
-            mac: port.mac,
+            mac: port.as_ref().map(|port| port.mac).unwrap_or_default(),
         };
+        // The record stays while its port or veth is missing, and its counters with it; nothing leads to it then.
+        self.tables.vifs.insert(index, record);
+        let (Some(port), Some(veth)) = (port, veth) else { return };
         let key = VifKey {
             ifindex: port.ifindex,
             tpid: Be16::new(vif.tag.tpid),
@@ -131,7 +133,6 @@ impl Compiler<'_> {
             inner: vif.tag.inner.map_or(0, |inner| inner.get()),
             reserved: 0,
         };
-        self.tables.vifs.insert(index, record);
         self.tables.vif_by_tag.insert(key, index);
         self.tables.host_ports.insert(veth, HostPort { owner });
         self.tables.devices.insert(veth);
@@ -173,17 +174,19 @@ impl Compiler<'_> {
             let (version, address) = address(vtep.address);
             self.tables.vteps.insert(VtepKey { attachment: index, version, address });
         }
-        let Some(veth) = self.observed.attachment_veths.get(&vpc.name).copied() else { return };
+        let veth = self.observed.attachment_veths.get(&vpc.name).copied();
         let record = Attachment {
             name: name(&vpc.name),
             domain,
-            veth_ifindex: veth,
+            veth_ifindex: veth.unwrap_or(0),
             vni: vpc.vni.get(),
             hash_mode: gateway.hash as u32,
             router_mac: vpc.router.mac,
             reserved: 0,
         };
+        // As with a VIF: the record stays while its veth is missing.
         self.tables.attachments.insert(index, record);
+        let Some(veth) = veth else { return };
         self.tables.attachment_by_vni.insert(vpc.vni.get(), index);
         self.tables.host_ports.insert(veth, HostPort { owner: Owner::new(OWNER_ATTACHMENT, index) });
         self.tables.devices.insert(veth);

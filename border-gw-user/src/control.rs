@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 
 use crate::dataplane;
-use crate::dataplane::counters::Counters;
+use crate::dataplane::counters::{Counters, hold_still};
 use crate::intent::Intent;
 use crate::state::State;
 use crate::{metrics, view};
@@ -172,7 +172,11 @@ async fn page(
         let _turn = context.turns.acquire().await;
         let reader = Arc::clone(&context);
         let state = context.states.borrow().clone();
-        tokio::task::spawn_blocking(move || make(&state, &reader.counters)).await
+        tokio::task::spawn_blocking(move || {
+            let _still = hold_still();
+            make(&state, &reader.counters)
+        })
+        .await
     };
     let (status, (kind, text)) = match tokio::time::timeout(LONGEST, work).await {
         Ok(Ok(Ok(page))) => (StatusCode::OK, page),

@@ -26,7 +26,7 @@ use files::Files;
 /// How long after a failed turn the next one starts, when nothing else happens.
 const RETRY: Duration = Duration::from_secs(1);
 /// Longest that a turn may take: a kernel that does not answer is asked again on new sockets.
-const LONGEST_TURN: Duration = Duration::from_secs(60);
+const LONGEST_TURN: Duration = Duration::from_mins(1);
 
 /// Runs until SIGTERM or SIGINT. Forwarding goes on afterwards; `border-gw purge` ends it.
 pub(crate) async fn run(config: &Path) -> anyhow::Result<()> {

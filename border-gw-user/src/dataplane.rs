@@ -6,10 +6,15 @@ pub mod counters;
 pub mod error;
 mod links;
 pub mod memory;
+mod mode;
 pub mod pins;
+mod syscalls;
+
+use std::collections::BTreeMap;
 
 use border_gw_common::abi::Entry;
 
+use crate::intent::XdpMode;
 use crate::tables::{Installed, Op};
 pub use error::Error;
 
@@ -23,4 +28,7 @@ pub trait Dataplane {
 
     /// Makes exactly these programs run on these interfaces, keeping what runs already.
     fn attach(&mut self, wanted: &[(u32, Entry)]) -> Result<(), Error>;
+
+    /// How the programs run, by interface index.
+    fn modes(&self) -> BTreeMap<u32, XdpMode>;
 }

@@ -85,6 +85,16 @@ pub enum XdpMode {
     Skb,
 }
 
+impl XdpMode {
+    /// As in the configuration, and as value of the metric's label `mode`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Skb => "skb",
+        }
+    }
+}
+
 /// The side of the VPCs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fabric {

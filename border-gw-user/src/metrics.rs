@@ -68,9 +68,6 @@ fn build(page: &Page, state: &State) -> Result<(), Error> {
     )?
     .with_label_values(&[env!("CARGO_PKG_VERSION"), &abi])
     .set(1);
-    page.gauge("border_gw_xdp_info", "How the programs are attached.", &["mode"])?
-        .with_label_values(&[view::xdp_mode(state)])
-        .set(1);
     page.gauge("border_gw_config_last_reload_successful", "1 when the files are what runs.", &[])?
         .with_label_values(&[] as &[&str])
         .set(i64::from(state.config_error.is_none()));
@@ -198,6 +195,16 @@ fn links(page: &Page, state: &State) -> Result<(), Error> {
     for (interface, port) in &state.observed.ports {
         let side = if state.intent.fabric.interfaces.contains(interface) { "fabric" } else { "line" };
         up.with_label_values(&[interface, side]).set(i64::from(port.up));
+    }
+    let xdp = page.gauge(
+        "border_gw_xdp_info",
+        "How the program runs on a port, as the kernel says.",
+        &["interface", "mode"],
+    )?;
+    for interface in state.observed.ports.keys() {
+        if let Some(mode) = view::xdp_mode(state, interface) {
+            xdp.with_label_values(&[interface.as_str(), mode]).set(1);
+        }
     }
     let labels = ["connection", "border_gateway", "vif"];
     let vif_up = page.gauge("border_gw_vif_up", "1 when a virtual interface can carry traffic.", &labels)?;

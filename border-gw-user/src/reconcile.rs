@@ -76,6 +76,7 @@ impl<D: Dataplane> Reconciler<D> {
             slots: Arc::new(slots),
             tables: Arc::new(tables),
             installed: Arc::clone(&self.published),
+            modes: Arc::new(self.dataplane.modes()),
             turns: self.turns,
             failures: self.failures,
             last_failure: self.last_failure.clone(),

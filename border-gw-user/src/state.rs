@@ -1,8 +1,9 @@
 //! What the loop knows after a turn, for everybody who only reads: metrics, the read-only API.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::intent::Intent;
+use crate::intent::{Intent, XdpMode};
 use crate::kernel::Observed;
 use crate::tables::{Installed, Slots, Tables};
 
@@ -19,6 +20,8 @@ pub struct State {
     pub tables: Arc<Tables>,
     /// What they hold.
     pub installed: Arc<Installed>,
+    /// How the programs run, by interface index.
+    pub modes: Arc<BTreeMap<u32, XdpMode>>,
     /// Turns of the loop since the start.
     pub turns: u64,
     /// Turns that failed.

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use border_gw_common::abi::{
     BUCKETS, Entry, Flow, OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER, OWNER_LOCAL_VIF, OWNER_VIF, Owner,
-    TO_CUSTOMER, TO_VPC, Tally, Traffic, attachment_scope, entry_scope, vif_scope,
+    TO_CUSTOMER, TO_VPC, Tally, Traffic, attachment_scope, entry_scope, retired_scope, vif_scope,
 };
 use border_gw_common::verdict::DropReason;
 use serde::Serialize;
 
 use crate::dataplane::Error;
-use crate::dataplane::counters::Counters;
-use crate::intent::{BorderGateway, Cap, Tag, VirtualInterface};
+use crate::dataplane::counters::{Counters, NO_TALLY};
+use crate::dataplane::memory::Memory;
+use crate::intent::{BorderGateway, Cap, Tag, VirtualInterface, XdpMode};
 use crate::state::State;
 use crate::tables::text;
 
@@ -39,6 +40,20 @@ impl Count for Counters {
     }
 }
 
+impl Count for Memory {
+    fn received(&self, entry: Entry) -> Result<u64, Error> {
+        Ok(self.received.get(&entry).copied().unwrap_or(0))
+    }
+
+    fn tally(&self, scope: u32) -> Result<Tally, Error> {
+        Ok(self.tallies.get(&scope).copied().unwrap_or(NO_TALLY))
+    }
+
+    fn traffic(&self, owner: Owner) -> Result<Traffic, Error> {
+        Ok(self.traffic.get(&owner).copied().unwrap_or_default())
+    }
+}
+
 /// A virtual interface.
 #[derive(Clone, Debug, Serialize)]
 pub struct VifRow {
@@ -54,8 +69,8 @@ pub struct VifRow {
     pub vlan: String,
     /// `up`, `admin_down`, `port_down` or `no_neighbor`.
     pub state: &'static str,
-    /// How the programs run on its port.
-    pub xdp_mode: &'static str,
+    /// How the program runs on its port; none where it does not.
+    pub xdp_mode: Option<&'static str>,
     /// Limit toward VPCs, in bits a second.
     pub to_vpc_limit_bps: Option<u64>,
     /// Limit toward the customer, in bits a second.
@@ -187,7 +202,7 @@ pub fn vifs(state: &State, count: &impl Count) -> Result<Vec<VifRow>, Error> {
             interface: interface(state, vif).to_owned(),
             vlan: vlan(vif.tag),
             state: vif_state(state, vif),
-            xdp_mode: xdp_mode(state),
+            xdp_mode: xdp_mode(state, interface(state, vif)),
             to_vpc_limit_bps: limit(vif.caps.to_vpc),
             to_customer_limit_bps: limit(vif.caps.to_customer),
             to_vpc: traffic.flows[TO_VPC as usize].into(),
@@ -197,12 +212,10 @@ pub fn vifs(state: &State, count: &impl Count) -> Result<Vec<VifRow>, Error> {
     Ok(rows)
 }
 
-/// How the programs run.
-pub fn xdp_mode(state: &State) -> &'static str {
-    match state.intent.gateway.xdp_mode {
-        crate::intent::XdpMode::Native => "native",
-        crate::intent::XdpMode::Skb => "skb",
-    }
+/// How the program runs on a port, as the kernel says.
+pub fn xdp_mode(state: &State, interface: &str) -> Option<&'static str> {
+    let port = state.observed.ports.get(interface)?;
+    state.modes.get(&port.ifindex).copied().map(XdpMode::name)
 }
 
 /// Every VIF with its border gateway.
@@ -358,15 +371,17 @@ pub struct Scope {
     pub attachment: String,
 }
 
-/// Every scope that can have counted something.
+/// Every scope that can have counted something: for each program their sum is what it received, whatever came and went.
 pub fn scopes(state: &State) -> Vec<Scope> {
-    let bare = |entry| Scope {
-        index: entry_scope(entry),
+    let of_program = |index, entry| Scope {
+        index,
         entry,
         border_gateway: String::new(),
         vif: String::new(),
         attachment: String::new(),
     };
+    let bare = |entry| of_program(entry_scope(entry), entry);
+    let retired = Entry::ALL.map(|entry| of_program(retired_scope(entry), entry));
     let vifs = state.installed.vifs.iter().map(|(index, vif)| Scope {
         index: vif_scope(*index),
         border_gateway: domain(state, vif.domain),
@@ -379,17 +394,17 @@ pub fn scopes(state: &State) -> Vec<Scope> {
         attachment: text(&vpc.name),
         ..bare(Entry::Fabric)
     });
-    Entry::ALL.into_iter().map(bare).chain(vifs).chain(vpcs).collect()
+    Entry::ALL.into_iter().map(bare).chain(retired).chain(vifs).chain(vpcs).collect()
 }
 
 /// What was dropped, most first.
 pub fn drops(state: &State, count: &impl Count) -> Result<Vec<DropRow>, Error> {
-    let mut rows = Vec::new();
+    let mut rows: Vec<DropRow> = Vec::new();
     for scope in scopes(state) {
         let tally = count.tally(scope.index)?;
         for (reason, packets) in DropReason::ALL.iter().zip(tally.drops).filter(|(_, packets)| *packets != 0)
         {
-            rows.push(DropRow {
+            let row = DropRow {
                 program: scope.entry.name(),
                 border_gateway: scope.border_gateway.clone(),
                 vif: scope.vif.clone(),
@@ -397,11 +412,23 @@ pub fn drops(state: &State, count: &impl Count) -> Result<Vec<DropRow>, Error> {
                 reason: reason.label(),
                 packets,
                 help: reason.help(),
-            });
+            };
+            rows.push(row);
         }
     }
+    rows.sort_by(|one, other| labels(one).cmp(&labels(other)));
+    // What a program's own scope counted and what is retired bear the same labels.
+    rows.dedup_by(|row, before| {
+        let same = labels(row) == labels(before);
+        before.packets += if same { row.packets } else { 0 };
+        same
+    });
     rows.sort_by_key(|row| std::cmp::Reverse(row.packets));
     Ok(rows)
+}
+
+fn labels(row: &DropRow) -> [&str; 5] {
+    [row.program, &row.border_gateway, &row.vif, &row.attachment, row.reason]
 }
 
 /// What became of everything.

@@ -105,6 +105,19 @@ border_gateways:
       - {prefix: "fd00:e::/48", via: [vif-e]}
 "#;
 
+/// The standard configuration of a run without `vif-b`; its connection stays.
+pub fn without_vif_b(run: &str) -> String {
+    let text = standard(run).replace("via: [vif-a, vif-b]", "via: [vif-a]");
+    let (before, rest) = text.split_once("      - name: vif-b\n").unwrap_or((&text, ""));
+    let after = rest.split_once("    vpc_attachments:\n").map_or("", |(_, after)| after);
+    format!("{before}    vpc_attachments:\n{after}")
+}
+
+/// The same without its connection, so that nothing of the gateway is on `eth1`.
+pub fn without_line_b(run: &str) -> String {
+    without_vif_b(run).replace("  - {name: line-b, interface: eth1, kind: dedicated}\n", "")
+}
+
 /// The standard configuration of a run.
 pub fn standard(run: &str) -> String {
     STANDARD.replace("RUN", run)

@@ -60,7 +60,7 @@ proofs! {
     line_failure: "a line goes, and traffic goes on over the other";
 }
 
-/// Pings and TCP, both ways and in both families, in a testbed that is not the standard one.
+/// Pings and TCP, both ways and in both families, in a testbed that is not the standard one; the daemon still runs.
 fn reach_in(testbed: &Testbed) -> Daemon {
     let (_, reach) = PROOFS[0];
     let mut daemon = Daemon::start(&testbed.server, &testbed.config).unwrap();
@@ -86,7 +86,8 @@ fn skb_mode_forwards_the_same_and_is_shown() {
     let testbed = Testbed::new().unwrap();
     let text = fs::read_to_string(&testbed.config).unwrap();
     fs::write(&testbed.config, text.replace("  router_id:", "  xdp_mode: skb\n  router_id:")).unwrap();
-    let _daemon = reach_in(&testbed);
+    let daemon = reach_in(&testbed);
     let port = testbed.server.run("ip -d link show eth0").unwrap();
     assert!(port.contains("xdpgeneric"), "{port}");
+    assert_eq!(daemon.show("vifs").unwrap()[0]["xdp_mode"], "skb");
 }

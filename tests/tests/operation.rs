@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use border_gw_tests::config;
 use border_gw_tests::daemon::{Daemon, binary};
+use border_gw_tests::metrics::Scrape;
+use border_gw_tests::netns::Netns;
 use border_gw_tests::netns::output;
-use border_gw_tests::proof::wait_until_up;
+use border_gw_tests::proof::{eventually, wait_until_up};
 use border_gw_tests::testbed::Testbed;
 
 fn is_root() -> bool {
@@ -175,12 +177,9 @@ fn a_file_that_becomes_wrong_changes_nothing_and_one_that_is_right_is_taken() {
     let good = config::standard(&testbed.run);
     let limit = |daemon: &Daemon| daemon.show("vifs").unwrap()[0]["to_vpc_limit_bps"].as_u64();
     fs::write(&testbed.config, good.replace("bandwidth: 100Mbps", "bandwidth: 100")).unwrap();
-    border_gw_tests::proof::eventually("the error is in the log", || {
-        Ok(daemon.log().contains("stays as it was"))
-    })
-    .unwrap();
+    eventually("the error is in the log", || Ok(daemon.log().contains("stays as it was"))).unwrap();
     fs::write(&testbed.config, good.replacen("bandwidth: 100Mbps", "bandwidth: 50Mbps", 1)).unwrap();
-    border_gw_tests::proof::eventually("the new cap", || Ok(limit(&daemon) == Some(50_000_000))).unwrap();
+    eventually("the new cap", || Ok(limit(&daemon) == Some(50_000_000))).unwrap();
     assert!(testbed.cust_a.succeeds("ping -c 1 -W 1 10.1.0.10"));
 }
 
@@ -196,4 +195,176 @@ fn a_second_daemon_of_the_same_gateway_is_refused() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("has a daemon already"), "{said}");
     drop(daemon);
+}
+
+/// What a program received, and what became of it: a row of `show summary` without the program's name.
+type Totals = BTreeMap<String, BTreeMap<String, u64>>;
+
+fn totals(daemon: &Daemon) -> anyhow::Result<Totals> {
+    let mut totals = Totals::new();
+    for row in daemon.show("summary")?.as_array().into_iter().flatten() {
+        let numbers = row.as_object().into_iter().flatten();
+        let numbers = numbers.filter_map(|(name, value)| Some((name.clone(), value.as_u64()?))).collect();
+        totals.insert(row["program"].as_str().unwrap_or_default().to_owned(), numbers);
+    }
+    Ok(totals)
+}
+
+/// Every program's sum holds once it is quiet, and nothing is less than before.
+fn assert_totals_went_on(daemon: &Daemon, before: &Totals, when: &str) -> Totals {
+    let mut now = Totals::new();
+    let held = eventually("received is the sum of all others", || {
+        now = totals(daemon)?;
+        let sum = |numbers: &BTreeMap<String, u64>| {
+            numbers.iter().filter(|(name, _)| *name != "received").map(|(_, number)| number).sum::<u64>()
+        };
+        Ok(now.len() == 3 && now.values().all(|numbers| numbers["received"] == sum(numbers)))
+    });
+    held.unwrap_or_else(|error| panic!("{when}: {error}: {now:?}"));
+    for (program, numbers) in before {
+        for (name, number) in numbers {
+            assert!(now[program][name] >= *number, "{when}: {program} {name} went back: {before:?}, {now:?}");
+        }
+    }
+    now
+}
+
+fn vif_names(daemon: &Daemon) -> anyhow::Result<Vec<String>> {
+    let rows = daemon.show("vifs")?;
+    let names = rows.as_array().into_iter().flatten().filter_map(|row| row["name"].as_str());
+    Ok(names.map(str::to_owned).collect())
+}
+
+/// One row of `show vifs`.
+fn vif(daemon: &Daemon, name: &str) -> anyhow::Result<serde_json::Value> {
+    let rows = daemon.show("vifs")?;
+    let row = rows.as_array().into_iter().flatten().find(|row| row["name"] == name);
+    row.cloned().ok_or_else(|| anyhow::anyhow!("no `{name}` among the virtual interfaces"))
+}
+
+/// A few packets of everything: forwarded, punted, dropped. Some are not answered, when what they need is gone.
+fn traffic(testbed: &Testbed) {
+    for address in ["10.1.0.10", "10.2.0.10", "fd00:1::10", "169.254.10.2", "169.254.11.2"] {
+        testbed.cust_a.succeeds(&format!("ping -q -c 5 -i 0.05 -W 1 {address}"));
+    }
+    testbed.cust_b.succeeds("ping -q -c 5 -i 0.05 -W 1 10.1.0.10");
+    for (host, vni) in [(&testbed.host1, 5001), (&testbed.host2, 5003)] {
+        testbed.vpc(host, vni).succeeds("ping -q -c 5 -i 0.05 -W 1 172.16.0.1");
+        // No route.
+        testbed.vpc(host, vni).succeeds("ping -q -c 3 -i 0.05 -W 1 10.99.0.1");
+    }
+}
+
+#[test]
+fn counters_never_go_back_and_the_sum_holds_when_objects_leave() {
+    if !is_root() {
+        return;
+    }
+    let (testbed, daemon) = Testbed::with_gateway().unwrap();
+    wait_until_up(&daemon).unwrap();
+    traffic(&testbed);
+    let seen = assert_totals_went_on(&daemon, &Totals::new(), "after traffic");
+    assert!(vif(&daemon, "vif-b").unwrap()["to_customer"]["packets"].as_u64() > Some(0));
+
+    fs::write(&testbed.config, config::without_vif_b(&testbed.run)).unwrap();
+    eventually("vif-b is gone", || Ok(!vif_names(&daemon)?.contains(&"vif-b".to_owned()))).unwrap();
+    let seen = assert_totals_went_on(&daemon, &seen, "without vif-b");
+    traffic(&testbed);
+    let seen = assert_totals_went_on(&daemon, &seen, "traffic without vif-b");
+
+    fs::write(&testbed.config, config::standard(&testbed.run)).unwrap();
+    eventually("vif-b is back", || Ok(vif_names(&daemon)?.contains(&"vif-b".to_owned()))).unwrap();
+    let seen = assert_totals_went_on(&daemon, &seen, "with vif-b again");
+    wait_until_up(&daemon).unwrap();
+    traffic(&testbed);
+    let seen = assert_totals_went_on(&daemon, &seen, "traffic with vif-b again");
+
+    let before = vif(&daemon, "vif-c").unwrap();
+    testbed.server.ip(&["link del eth2"]).unwrap();
+    eventually("vif-c has no port", || Ok(vif(&daemon, "vif-c")?["state"] == "port_down")).unwrap();
+    eventually("no program runs there", || Ok(vif(&daemon, "vif-c")?["xdp_mode"].is_null())).unwrap();
+    let seen = assert_totals_went_on(&daemon, &seen, "without eth2");
+    assert_eq!(vif(&daemon, "vif-c").unwrap()["to_vpc"], before["to_vpc"], "its record, and counters, stay");
+    traffic(&testbed);
+    let seen = assert_totals_went_on(&daemon, &seen, "traffic without eth2");
+
+    let _line = testbed.connect_line_c().unwrap();
+    eventually(
+        "the program runs on the new eth2",
+        || Ok(xdp(&testbed.server, "eth2")?.contains("name line")),
+    )
+    .unwrap();
+    traffic(&testbed);
+    assert_totals_went_on(&daemon, &seen, "with eth2 again");
+}
+
+/// The lines about XDP of an interface.
+fn xdp(netns: &Netns, interface: &str) -> anyhow::Result<String> {
+    let text = netns.run(&format!("ip -d link show {interface}"))?;
+    Ok(text.lines().filter(|line| line.contains("xdp")).collect())
+}
+
+/// The pin of program `line` on an interface of the server.
+fn pin(testbed: &Testbed, interface: &str) -> PathBuf {
+    let text = testbed.server.run(&format!("ip -o link show {interface}")).unwrap();
+    let ifindex = text.split(':').next().unwrap();
+    Path::new("/sys/fs/bpf/border-gw").join(&testbed.run).join(format!("v1/links/line-{ifindex}"))
+}
+
+#[test]
+fn a_line_that_is_removed_runs_no_program_also_after_a_restart() {
+    if !is_root() {
+        return;
+    }
+    let (testbed, mut daemon) = Testbed::with_gateway().unwrap();
+    wait_until_up(&daemon).unwrap();
+    daemon.kill();
+    daemon.restart().unwrap();
+    assert!(xdp(&testbed.server, "eth1").unwrap().contains("name line"));
+    // The pin alone holds an adopted program: without it the program is gone, and is attached anew.
+    let pin = pin(&testbed, "eth1");
+    fs::remove_file(&pin).unwrap();
+    eventually("the program is attached anew", || Ok(pin.exists())).unwrap();
+    fs::write(&testbed.config, config::without_line_b(&testbed.run)).unwrap();
+    eventually("vif-b is gone", || Ok(!vif_names(&daemon)?.contains(&"vif-b".to_owned()))).unwrap();
+    assert_eq!(xdp(&testbed.server, "eth1").unwrap(), "");
+    fs::write(&testbed.config, config::standard(&testbed.run)).unwrap();
+    eventually("vif-b is up", || Ok(vif(&daemon, "vif-b").is_ok_and(|row| row["state"] == "up"))).unwrap();
+    assert!(xdp(&testbed.server, "eth1").unwrap().contains("name line"));
+    assert!(testbed.cust_a.succeeds("ping -q -c 3 -i 0.1 -W 1 169.254.11.2"));
+}
+
+#[test]
+fn a_line_that_is_made_a_fabric_port_runs_the_other_program_at_once() {
+    if !is_root() {
+        return;
+    }
+    let (testbed, daemon) = Testbed::with_gateway().unwrap();
+    let text = config::without_line_b(&testbed.run).replace("[fab0, fab1]", "[fab0, fab1, eth1]");
+    fs::write(&testbed.config, text).unwrap();
+    eventually("the other program", || Ok(xdp(&testbed.server, "eth1")?.contains("name fabric"))).unwrap();
+    assert!(!daemon.log().contains("tried again"), "{}", daemon.log());
+}
+
+#[test]
+fn another_xdp_mode_is_taken_at_a_restart_and_shown() {
+    if !is_root() {
+        return;
+    }
+    let (testbed, mut daemon) = Testbed::with_gateway().unwrap();
+    let modes = |scrape: &Scrape, mode| scrape.sum("border_gw_xdp_info", &[("mode", mode)]);
+    assert_eq!(vif(&daemon, "vif-a").unwrap()["xdp_mode"], "native");
+    assert_eq!(modes(&Scrape::of(&testbed.server).unwrap(), "native"), 6, "one series a port");
+    daemon.stop().unwrap();
+    let text = config::standard(&testbed.run).replace("  router_id:", "  xdp_mode: skb\n  router_id:");
+    fs::write(&testbed.config, text).unwrap();
+    daemon.restart().unwrap();
+    let all = testbed.server.run("ip link show").unwrap();
+    assert!(all.contains("xdpgeneric") && !all.contains(" xdp "), "ports and veths: {all}");
+    assert_eq!(vif(&daemon, "vif-a").unwrap()["xdp_mode"], "skb");
+    let scrape = Scrape::of(&testbed.server).unwrap();
+    assert_eq!((modes(&scrape, "native"), modes(&scrape, "skb")), (0, 6));
+    assert_eq!(scrape.sum("border_gw_xdp_info", &[("interface", "eth0"), ("mode", "skb")]), 1);
+    wait_until_up(&daemon).unwrap();
+    assert!(testbed.cust_a.succeeds("ping -q -c 3 -i 0.1 -W 1 10.1.0.10"));
 }

@@ -41,7 +41,7 @@ impl Files {
                 self.watched = files.to_vec();
             }
             Err(error) => {
-                warn!("cannot watch the configuration's files; after a change, send SIGHUP: {error}")
+                warn!("cannot watch the configuration's files; after a change, send SIGHUP: {error}");
             }
         }
     }

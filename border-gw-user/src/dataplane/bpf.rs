@@ -1,13 +1,13 @@
 //! The real dataplane: BPF maps and programs, pinned.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 
 use aya::{Ebpf, EbpfLoader};
 use border_gw_common::abi::Entry;
 
 use super::contents::Contents;
-use super::{Dataplane, Error, links, pins};
+use super::links::{self, Links};
+use super::{Dataplane, Error, pins};
 use crate::intent::XdpMode;
 use crate::tables::{Installed, Op};
 
@@ -18,9 +18,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bo
 pub struct Bpf {
     object: Ebpf,
     contents: Contents,
-    links: PathBuf,
-    mode: XdpMode,
-    attached: BTreeSet<(u32, Entry)>,
+    links: Links,
 }
 
 impl Bpf {
@@ -36,7 +34,7 @@ impl Bpf {
         #[cfg(feature = "log")]
         super::log_lines(&mut object);
         let contents = Contents::new(&mut object)?;
-        Ok(Self { object, contents, links: pins::links(gateway), mode, attached: BTreeSet::new() })
+        Ok(Self { object, contents, links: Links::new(pins::links(gateway), mode) })
     }
 }
 
@@ -50,6 +48,10 @@ impl Dataplane for Bpf {
     }
 
     fn attach(&mut self, wanted: &[(u32, Entry)]) -> Result<(), Error> {
-        links::attach(&mut self.object, &self.links, self.mode, wanted, &mut self.attached)
+        self.links.attach(&mut self.object, wanted)
+    }
+
+    fn modes(&self) -> BTreeMap<u32, XdpMode> {
+        self.links.modes()
     }
 }

@@ -16,8 +16,8 @@ use border_gw_common::abi::{
 use border_gw_common::policer;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::Error;
 use super::error::map;
+use super::{Error, counters, syscalls};
 use crate::tables::{Installed, Op};
 
 /// Every map of the object, all of them pinned.
@@ -51,6 +51,9 @@ struct Tries<V: Pod> {
     v4: Family<[u8; 4], V>,
     v6: Family<[u8; 16], V>,
 }
+
+/// What is in each trie, by slot.
+type Entries<K, V> = Vec<(u32, Vec<(Key<K>, V)>)>;
 
 struct Family<K: Pod, V: Pod> {
     name: &'static str,
@@ -189,6 +192,11 @@ impl Contents {
             Op::Policer(index, value) => self.policer(*index, *value),
             Op::Reset(owner) => self.reset(*owner),
             Op::ResetPolicer(connection) => self.reset_connection(*connection),
+            Op::Wait => {
+                syscalls::wait_for_programs();
+                Ok(())
+            }
+            Op::Retire(owner) => self.retire(*owner),
         }
     }
 
@@ -205,16 +213,32 @@ impl Contents {
 
     fn reset(&mut self, owner: Owner) -> Result<(), Error> {
         let index = owner.index();
-        let (scope, policers) = if owner.kind() == abi::OWNER_VIF {
-            (abi::vif_scope(index), index * abi::VIF_POLICERS..(index + 1) * abi::VIF_POLICERS)
+        let policers = if owner.kind() == abi::OWNER_VIF {
+            index * abi::VIF_POLICERS..(index + 1) * abi::VIF_POLICERS
         } else {
-            (abi::attachment_scope(index), abi::attachment_policer(index)..abi::attachment_policer(index) + 1)
+            abi::attachment_policer(index)..abi::attachment_policer(index) + 1
         };
         for policer in policers {
             set(names::POLICER_STATE, &mut self.policer_state, policer, 0)?;
         }
-        clear(names::TALLIES, &mut self.tallies, scope, NO_TALLY)?;
-        clear(names::TRAFFIC, &mut self.traffic, abi::traffic_index(owner), Traffic::default())
+        Ok(())
+    }
+
+    /// Moves what a scope counted, CPU by CPU: no program counts there any more, and none ever counts what is retired.
+    fn retire(&mut self, owner: Owner) -> Result<(), Error> {
+        let _moving = counters::moving();
+        let (scope, entry) = abi::owner_scope(owner);
+        let retired = abi::retired_scope(entry);
+        let counted = map("read", names::TALLIES, self.tallies.get(&scope, 0))?;
+        let mut sums = map("read", names::TALLIES, self.tallies.get(&retired, 0))?.to_vec();
+        for (sum, value) in sums.iter_mut().zip(counted.iter()) {
+            counters::add(sum, value);
+        }
+        let none = vec![counters::NO_TALLY; sums.len()];
+        let no_traffic = vec![Traffic::default(); sums.len()];
+        set_on_cpus(names::TALLIES, &mut self.tallies, retired, sums)?;
+        set_on_cpus(names::TALLIES, &mut self.tallies, scope, none)?;
+        set_on_cpus(names::TRAFFIC, &mut self.traffic, abi::traffic_index(owner), no_traffic)
     }
 
     fn reset_connection(&mut self, connection: u32) -> Result<(), Error> {
@@ -265,14 +289,6 @@ const NO_NEXT_HOP: NextHop = NextHop {
     header: [0; abi::HEADER],
     reserved: 0,
 };
-const NO_TALLY: Tally = Tally {
-    forwarded: 0,
-    punted: 0,
-    passed: 0,
-    answered: 0,
-    reserved: [0; 4],
-    drops: [0; border_gw_common::verdict::MAX_REASONS],
-};
 
 /// The clock that the programs read (`bpf_ktime_get_ns`).
 fn monotonic_ns() -> u64 {
@@ -306,15 +322,14 @@ fn set<V: Pod>(name: &'static str, array: &mut Array<MapData, V>, index: u32, va
     map("write", name, array.set(index, value, 0))
 }
 
-fn clear<V: Pod>(
+/// Sets the values of all CPUs, in their order.
+fn set_on_cpus<V: Pod>(
     name: &'static str,
     array: &mut PerCpuArray<MapData, V>,
     index: u32,
-    value: V,
+    values: Vec<V>,
 ) -> Result<(), Error> {
-    let cpus = aya::util::nr_cpus()
-        .map_err(|(_, cause)| Error::FileSystem { path: "/sys/devices/system/cpu".into(), cause })?;
-    let values = PerCpuValues::try_from(vec![value; cpus])
+    let values = PerCpuValues::try_from(values)
         .map_err(|cause| Error::FileSystem { path: "/sys/devices/system/cpu".into(), cause })?;
     map("write", name, array.set(index, values, 0))
 }
@@ -355,7 +370,7 @@ impl<K: Pod, V: Pod> Family<K, V> {
         Ok(Self { name, outer, inner, max_entries })
     }
 
-    fn read(&self) -> Result<Vec<(u32, Vec<(Key<K>, V)>)>, Error> {
+    fn read(&self) -> Result<Entries<K, V>, Error> {
         let read = |trie: &LpmTrie<MapData, K, V>| -> Result<Vec<_>, Error> {
             trie.iter().map(|entry| map("read", self.name, entry)).collect()
         };

@@ -1,13 +1,43 @@
 //! Counters, read from the pinned maps: sums over CPUs. Works without the daemon.
 
 use std::path::Path;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use aya::Pod;
 use aya::maps::{Map, MapData, PerCpuArray};
 use border_gw_common::abi::{self, Entry, Owner, Tally, Traffic, map as names};
+use border_gw_common::verdict::MAX_REASONS;
 
 use super::error::map;
 use super::{Error, pins};
+
+/// Nothing was counted.
+pub const NO_TALLY: Tally =
+    Tally { forwarded: 0, punted: 0, passed: 0, answered: 0, reserved: [0; 4], drops: [0; MAX_REASONS] };
+
+/// Adds a tally to a sum.
+pub(super) fn add(sum: &mut Tally, value: &Tally) {
+    sum.forwarded += value.forwarded;
+    sum.punted += value.punted;
+    sum.passed += value.passed;
+    sum.answered += value.answered;
+    for (sum, value) in sum.drops.iter_mut().zip(value.drops) {
+        *sum += value;
+    }
+}
+
+/// Counts that move from a scope to another are in both for a moment; a sum that was taken then would go back afterwards.
+static MOVING: RwLock<()> = RwLock::new(());
+
+/// While it is held, no counts move: for whoever adds scopes up.
+pub fn hold_still() -> RwLockReadGuard<'static, ()> {
+    MOVING.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// While it is held, nobody adds scopes up.
+pub(super) fn moving() -> RwLockWriteGuard<'static, ()> {
+    MOVING.write().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Handles of the counter maps of one gateway.
 pub struct Counters {
@@ -42,16 +72,8 @@ impl Counters {
     /// What became of the packets of a scope.
     pub fn tally(&self, scope: u32) -> Result<Tally, Error> {
         let values = map("read", names::TALLIES, self.tallies.get(&scope, 0))?;
-        let mut sum = values[0];
-        for value in values.iter().skip(1) {
-            sum.forwarded += value.forwarded;
-            sum.punted += value.punted;
-            sum.passed += value.passed;
-            sum.answered += value.answered;
-            for (sum, value) in sum.drops.iter_mut().zip(value.drops) {
-                *sum += value;
-            }
-        }
+        let mut sum = NO_TALLY;
+        values.iter().for_each(|value| add(&mut sum, value));
         Ok(sum)
     }
 

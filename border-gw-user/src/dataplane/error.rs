@@ -26,7 +26,7 @@ pub enum Error {
         /// Its name.
         program: &'static str,
         /// Why.
-        cause: aya::programs::ProgramError,
+        cause: Box<aya::programs::ProgramError>,
     },
     /// A program is missing from the object.
     #[error("program `{0}` is not in the BPF object: this build is broken")]
@@ -44,7 +44,7 @@ pub enum Error {
         /// `native` or `skb`.
         mode: &'static str,
         /// Why.
-        cause: aya::programs::ProgramError,
+        cause: Box<aya::programs::ProgramError>,
         /// What to do.
         hint: &'static str,
     },

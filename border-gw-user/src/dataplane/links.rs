@@ -1,23 +1,24 @@
 //! Programs on interfaces: links that are pinned, adopted, and updated in one step.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::XdpLink;
-use aya::programs::{Xdp, XdpMode as Mode};
+use aya::programs::{ProgramError, Xdp, XdpMode as Mode};
 use border_gw_common::abi::Entry;
+use log::debug;
 
-use super::Error;
+use super::{Error, mode, syscalls};
 use crate::intent::XdpMode;
 
 /// Loads the three programs.
 pub(super) fn load(object: &mut Ebpf) -> Result<(), Error> {
     for entry in Entry::ALL {
         let program = program(object, entry)?;
-        program.load().map_err(|cause| Error::Program { program: entry.name(), cause })?;
+        program.load().map_err(|cause| Error::Program { program: entry.name(), cause: cause.into() })?;
     }
     Ok(())
 }
@@ -25,61 +26,120 @@ pub(super) fn load(object: &mut Ebpf) -> Result<(), Error> {
 fn program(object: &mut Ebpf, entry: Entry) -> Result<&mut Xdp, Error> {
     let name = entry.name();
     let program = object.program_mut(name).ok_or(Error::NoProgram(name))?;
-    program.try_into().map_err(|cause| Error::Program { program: name, cause })
+    let program: Result<&mut Xdp, ProgramError> = program.try_into();
+    program.map_err(|cause| Error::Program { program: name, cause: cause.into() })
 }
 
-/// Makes exactly `wanted` run. A link that is pinned gets the new program in one step; what is left over is detached.
-pub(super) fn attach(
-    object: &mut Ebpf,
-    dir: &Path,
+/// The links of a gateway.
+pub(super) struct Links {
+    dir: PathBuf,
     mode: XdpMode,
-    wanted: &[(u32, Entry)],
-    attached: &mut BTreeSet<(u32, Entry)>,
-) -> Result<(), Error> {
-    for (ifindex, entry) in wanted {
-        if attached.contains(&(*ifindex, *entry)) && path(dir, *ifindex, *entry).exists() {
-            continue;
-        }
-        attach_one(program(object, *entry)?, dir, mode, *ifindex, *entry)?;
-        attached.insert((*ifindex, *entry));
-    }
-    attached.retain(|link| wanted.contains(link));
-    let keep: BTreeSet<PathBuf> = wanted.iter().map(|(ifindex, entry)| path(dir, *ifindex, *entry)).collect();
-    let fail = |cause| Error::FileSystem { path: dir.to_owned(), cause };
-    for file in fs::read_dir(dir).map_err(fail)? {
-        let file = file.map_err(fail)?.path();
-        if !keep.contains(&file) {
-            fs::remove_file(&file).map_err(fail)?;
-        }
-    }
-    Ok(())
+    /// What was attached or adopted by this process, and how it runs.
+    attached: BTreeMap<(u32, Entry), Option<XdpMode>>,
 }
 
-fn path(dir: &Path, ifindex: u32, entry: Entry) -> PathBuf {
-    dir.join(format!("{}-{ifindex}", entry.name()))
+impl Links {
+    /// Of a directory of pins, to run in a mode.
+    pub(super) fn new(dir: PathBuf, mode: XdpMode) -> Self {
+        Self { dir, mode, attached: BTreeMap::new() }
+    }
+
+    /// How programs run, by interface index, as the kernel says.
+    pub(super) fn modes(&self) -> BTreeMap<u32, XdpMode> {
+        let modes = self.attached.iter();
+        modes.filter_map(|((ifindex, _), mode)| Some((*ifindex, (*mode)?))).collect()
+    }
+
+    /// Makes exactly `wanted` run. A link that is pinned gets the new program in one step.
+    pub(super) fn attach(&mut self, object: &mut Ebpf, wanted: &[(u32, Entry)]) -> Result<(), Error> {
+        // What is stale first: an interface takes one program only.
+        self.detach_others(wanted)?;
+        for (ifindex, entry) in wanted {
+            let link = (*ifindex, *entry);
+            if self.attached.contains_key(&link) && self.path(link).exists() {
+                continue;
+            }
+            let mode = self.attach_one(program(object, *entry)?, link)?;
+            self.attached.insert(link, mode);
+        }
+        Ok(())
+    }
+
+    fn detach_others(&mut self, wanted: &[(u32, Entry)]) -> Result<(), Error> {
+        self.attached.retain(|link, _| wanted.contains(link));
+        let keep: BTreeSet<PathBuf> = wanted.iter().map(|link| self.path(*link)).collect();
+        let fail = |cause| Error::FileSystem { path: self.dir.clone(), cause };
+        for file in fs::read_dir(&self.dir).map_err(fail)? {
+            let file = file.map_err(fail)?.path();
+            if !keep.contains(&file) {
+                detach(&file)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn path(&self, (ifindex, entry): (u32, Entry)) -> PathBuf {
+        self.dir.join(format!("{}-{ifindex}", entry.name()))
+    }
+
+    /// Adopts the link of an interface, or attaches the program anew; how it runs then.
+    fn attach_one(&self, program: &mut Xdp, link: (u32, Entry)) -> Result<Option<XdpMode>, Error> {
+        let (ifindex, entry) = link;
+        let path = self.path(link);
+        if path.exists() {
+            if self.adopt(program, &path, ifindex).is_some() {
+                return Ok(Some(self.mode));
+            }
+            detach(&path)?;
+        }
+        let flags = match self.mode {
+            XdpMode::Native => Mode::Driver,
+            XdpMode::Skb => Mode::Skb,
+        };
+        let fail = |cause: ProgramError| Error::Attach {
+            program: entry.name(),
+            ifindex,
+            mode: self.mode.name(),
+            cause: cause.into(),
+            hint: hint(self.mode),
+        };
+        let id = program.attach_to_if_index(ifindex, flags).map_err(fail)?;
+        let link = program.take_link(id).map_err(fail)?;
+        let link =
+            FdLink::try_from(link).map_err(|cause| Error::Link { program: entry.name(), ifindex, cause })?;
+        let mode = real_mode(&link, ifindex);
+        link.pin(&path).map_err(|cause| Error::Pin { path, cause })?;
+        Ok(mode)
+    }
+
+    /// Gives a pinned link the new program, if the link is alive and runs as it should. The interface of one that is dead
+    /// may be gone, and its index another interface's.
+    fn adopt(&self, program: &mut Xdp, path: &Path, ifindex: u32) -> Option<()> {
+        let link: FdLink = PinnedLink::from_pin(path).ok()?.into();
+        if real_mode(&link, ifindex) != Some(self.mode) {
+            return None;
+        }
+        let id = program.attach_to_link(XdpLink::try_from(link).ok()?).ok()?;
+        // Held by its pin alone: as long as this process holds it, too, removing the pin detaches nothing.
+        drop(program.take_link(id).ok()?);
+        Some(())
+    }
 }
 
-fn attach_one(program: &mut Xdp, dir: &Path, mode: XdpMode, ifindex: u32, entry: Entry) -> Result<(), Error> {
-    let path = path(dir, ifindex, entry);
-    if let Ok(pinned) = PinnedLink::from_pin(&path) {
-        let link: FdLink = pinned.into();
-        // A link whose interface is gone cannot be updated; its index may belong to another interface by now.
-        if XdpLink::try_from(link).is_ok_and(|link| program.attach_to_link(link).is_ok()) {
-            return Ok(());
-        }
-        fs::remove_file(&path).map_err(|cause| Error::FileSystem { path: path.clone(), cause })?;
+/// How the program of a link runs; none where that cannot be learned.
+fn real_mode(link: &FdLink, ifindex: u32) -> Option<XdpMode> {
+    let program = link.info().ok()?.program_id();
+    mode::mode(ifindex, program)
+        .inspect_err(|error| debug!("no XDP mode of interface index {ifindex}: {error}"))
+        .ok()?
+}
+
+fn detach(pin: &Path) -> Result<(), Error> {
+    // Without it, the program goes a moment after its pin.
+    if let Err(error) = syscalls::detach_link(pin) {
+        debug!("{} is not detached at once: {error}", pin.display());
     }
-    let (flags, name) = match mode {
-        XdpMode::Native => (Mode::Driver, "native"),
-        XdpMode::Skb => (Mode::Skb, "skb"),
-    };
-    let fail = |cause| Error::Attach { program: entry.name(), ifindex, mode: name, cause, hint: hint(mode) };
-    let id = program.attach_to_if_index(ifindex, flags).map_err(fail)?;
-    let link = program.take_link(id).map_err(fail)?;
-    let link =
-        FdLink::try_from(link).map_err(|cause| Error::Link { program: entry.name(), ifindex, cause })?;
-    link.pin(&path).map_err(|cause| Error::Pin { path, cause })?;
-    Ok(())
+    fs::remove_file(pin).map_err(|cause| Error::FileSystem { path: pin.to_owned(), cause })
 }
 
 fn hint(mode: XdpMode) -> &'static str {

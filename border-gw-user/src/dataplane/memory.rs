@@ -1,10 +1,11 @@
 //! A dataplane in memory, for tests of everything above it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use border_gw_common::abi::Entry;
+use border_gw_common::abi::{Entry, Owner, Tally, Traffic, owner_scope, retired_scope};
 
-use super::{Dataplane, Error};
+use super::{Dataplane, Error, counters};
+use crate::intent::XdpMode;
 use crate::tables::{Installed, Op};
 
 /// Holds what it is told.
@@ -14,6 +15,12 @@ pub struct Memory {
     pub installed: Installed,
     /// Where programs run.
     pub attached: BTreeSet<(u32, Entry)>,
+    /// What was counted, by scope.
+    pub tallies: BTreeMap<u32, Tally>,
+    /// Packets received, by program.
+    pub received: BTreeMap<Entry, u64>,
+    /// Traffic of VIFs and attachments.
+    pub traffic: BTreeMap<Owner, Traffic>,
     /// Every operation, in order.
     pub log: Vec<Op>,
 }
@@ -25,6 +32,14 @@ impl Dataplane for Memory {
 
     fn apply(&mut self, op: &Op) -> Result<(), Error> {
         self.installed.apply(op);
+        if let Op::Retire(owner) = op {
+            let (scope, entry) = owner_scope(*owner);
+            self.traffic.remove(owner);
+            if let Some(counted) = self.tallies.remove(&scope) {
+                let retired = self.tallies.entry(retired_scope(entry)).or_insert(counters::NO_TALLY);
+                counters::add(retired, &counted);
+            }
+        }
         self.log.push(op.clone());
         Ok(())
     }
@@ -32,5 +47,9 @@ impl Dataplane for Memory {
     fn attach(&mut self, wanted: &[(u32, Entry)]) -> Result<(), Error> {
         self.attached = wanted.iter().copied().collect();
         Ok(())
+    }
+
+    fn modes(&self) -> BTreeMap<u32, XdpMode> {
+        self.attached.iter().map(|(ifindex, _)| (*ifindex, XdpMode::Native)).collect()
     }
 }

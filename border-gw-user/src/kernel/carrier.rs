@@ -1,5 +1,5 @@
 //! Carrier of ports, polled: the kernel reports a second change within a second up to a second late
-//! (net/core/link_watch.c).
+//! (`net/core/link_watch.c`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};

@@ -144,7 +144,7 @@ impl Namespace {
         numbers: &mut BTreeSet<u32>,
         others: &[Link],
     ) -> Result<Link, KernelError> {
-        let number = (1..).find(|number| !numbers.contains(number)).unwrap_or(1);
+        let number = (1..=u32::MAX).find(|number| !numbers.contains(number)).unwrap_or(1);
         numbers.insert(number);
         let inner_name = format!("{}{number}", veth.prefix);
         let outer_name = veth.outer.clone();

@@ -85,7 +85,7 @@ impl Drop for Events {
     }
 }
 
-async fn listen(mut socket: TokioSocket, changes: Arc<AtomicU8>, nudge: Arc<Notify>) {
+async fn listen(socket: TokioSocket, changes: Arc<AtomicU8>, nudge: Arc<Notify>) {
     let mut buffer = Vec::with_capacity(32 << 10);
     loop {
         buffer.clear();

@@ -19,7 +19,7 @@ use super::events::{Changes, Events};
 use super::{KernelError, netns};
 
 /// Number of what we make in the kernel's tables: routes (`ip route show proto 178`) and neighbours. No other daemon's
-/// (iproute2, rt_protos).
+/// (`rt_protos` of iproute2).
 pub(super) const PROTOCOL: u8 = 178;
 
 /// A socket for requests. Events have a socket of their own: one that overflows must not swallow an answer.

@@ -30,9 +30,8 @@ pub(super) async fn ways(netlink: &Netlink, vtep: IpAddr) -> Result<Vec<Way>, Ke
     let mut answers = Box::pin(netlink.handle.route().get(query).execute());
     match answers.try_next().await {
         Ok(Some(route)) => Ok(next_hops(&route, vtep)),
-        Ok(None) => Ok(Vec::new()),
         // Without a route the kernel answers ENETUNREACH or EHOSTUNREACH.
-        Err(rtnetlink::Error::NetlinkError(_)) => Ok(Vec::new()),
+        Ok(None) | Err(rtnetlink::Error::NetlinkError(_)) => Ok(Vec::new()),
         Err(cause) => Err(KernelError::netlink(format!("look up the route to VTEP {vtep}"))(cause)),
     }
 }

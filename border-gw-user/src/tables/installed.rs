@@ -71,7 +71,7 @@ impl Installed {
             Op::Policer(key, value) => {
                 put(&mut self.policers, *key, Some(*value).filter(|policer| policer.cost != 0));
             }
-            Op::Reset(_) | Op::ResetPolicer(_) => {}
+            Op::Reset(_) | Op::ResetPolicer(_) | Op::Wait | Op::Retire(_) => {}
         }
     }
 }

@@ -49,10 +49,14 @@ pub enum Op {
     NextHop(u16, Option<Box<NextHop>>),
     /// A policer; its fill is kept.
     Policer(u32, Policer),
-    /// Counters and policers of a VIF or attachment that is new in its place start at nothing.
+    /// Policers of a VIF or attachment that is new in its place start at nothing.
     Reset(Owner),
     /// A connection's policers that are new in their place start at nothing.
     ResetPolicer(u32),
+    /// Until no program that started before is still running: none holds what nothing leads to any more.
+    Wait,
+    /// What a VIF or attachment counted that goes is added to what is retired, and its counters start at nothing.
+    Retire(Owner),
 }
 
 /// More than a map can hold.
@@ -67,12 +71,15 @@ pub struct TooMany {
 pub fn plan(installed: &Installed, wanted: &Tables) -> Result<Vec<Op>, TooMany> {
     let next_hops = next_hop_indexes(installed, wanted)?;
     let groups = group_indexes(installed, wanted)?;
-    let mut plan = Plan { installed, wanted, ops: Vec::new() };
+    let rewritten = rewritten(installed, wanted);
+    let open = Entrances::open(installed, wanted, &rewritten);
+    let mut plan = Plan { installed, wanted, rewritten, open, ops: Vec::new() };
     plan.limits();
     plan.next_hops(&next_hops);
     plan.groups(&groups, &next_hops);
     plan.owners();
     plan.entrances_closed();
+    plan.records_rewritten();
     plan.routes(&groups);
     plan.entrances_opened();
     plan.leftovers(&groups, &next_hops);
@@ -113,14 +120,56 @@ fn group_indexes(installed: &Installed, wanted: &Tables) -> Result<BTreeMap<Iden
         .collect()
 }
 
+/// VIFs and attachments whose records change in what a program reads one field after the other: the new tag on the old port
+/// could be another customer's line. Flags and the hash mode stand alone, and change in place.
+fn rewritten(installed: &Installed, wanted: &Tables) -> BTreeSet<Owner> {
+    let vifs = installed.vifs.iter().filter_map(|(index, old)| {
+        let new = wanted.vifs.get(index)?;
+        let in_place = Vif { flags: new.flags, hash_mode: new.hash_mode, ..*old };
+        (in_place != *new).then(|| Owner::new(OWNER_VIF, *index))
+    });
+    let vpcs = installed.attachments.iter().filter_map(|(index, old)| {
+        let new = wanted.attachments.get(index)?;
+        let in_place = Attachment { hash_mode: new.hash_mode, ..*old };
+        (in_place != *new).then(|| Owner::new(OWNER_ATTACHMENT, *index))
+    });
+    vifs.chain(vpcs).collect()
+}
+
+/// What leads a program to the record of a VIF or attachment.
+struct Entrances {
+    vif_by_tag: BTreeMap<VifKey, u32>,
+    attachment_by_vni: BTreeMap<u32, u32>,
+    host_ports: BTreeMap<u32, HostPort>,
+}
+
+impl Entrances {
+    /// Those that stay open all the time: they are wanted, and what they lead to is not rewritten.
+    fn open(installed: &Installed, wanted: &Tables, rewritten: &BTreeSet<Owner>) -> Self {
+        Self {
+            vif_by_tag: kept(&installed.vif_by_tag, &wanted.vif_by_tag, |index| {
+                !rewritten.contains(&Owner::new(OWNER_VIF, *index))
+            }),
+            attachment_by_vni: kept(&installed.attachment_by_vni, &wanted.attachment_by_vni, |index| {
+                !rewritten.contains(&Owner::new(OWNER_ATTACHMENT, *index))
+            }),
+            host_ports: kept(&installed.host_ports, &wanted.host_ports, |port| {
+                !rewritten.contains(&port.owner)
+            }),
+        }
+    }
+}
+
 struct Plan<'a> {
     installed: &'a Installed,
     wanted: &'a Tables,
+    rewritten: BTreeSet<Owner>,
+    open: Entrances,
     ops: Vec<Op>,
 }
 
 impl Plan<'_> {
-    /// Counters and caps first: nobody passes a new entrance before its cap is there.
+    /// Caps first: nobody passes a new entrance before its cap is there.
     fn limits(&mut self) {
         let (installed, wanted) = (self.installed, self.wanted);
         let new_vifs = wanted.vifs.keys().filter(|index| !installed.vifs.contains_key(index));
@@ -203,16 +252,35 @@ impl Plan<'_> {
         }
         let gone = installed.vteps.difference(&wanted.vteps);
         self.ops.extend(gone.map(|vtep| Op::Vtep(*vtep, false)));
-        added(&installed.vifs, &wanted.vifs, &mut self.ops, Op::Vif);
-        added(&installed.attachments, &wanted.attachments, &mut self.ops, Op::Attachment);
+        self.records(false);
     }
 
-    /// Tags, VNIs and veths that lead elsewhere, or nowhere.
+    /// Records of VIFs and attachments that are new or differ: those that are rewritten, or all others.
+    fn records(&mut self, rewritten: bool) {
+        let of = |kind| {
+            let owners = &self.rewritten;
+            move |index: &u32| owners.contains(&Owner::new(kind, *index)) == rewritten
+        };
+        let vifs = chosen(&self.wanted.vifs, of(OWNER_VIF));
+        let vpcs = chosen(&self.wanted.attachments, of(OWNER_ATTACHMENT));
+        added(&self.installed.vifs, &vifs, &mut self.ops, Op::Vif);
+        added(&self.installed.attachments, &vpcs, &mut self.ops, Op::Attachment);
+    }
+
+    /// Tags, VNIs and veths that lead nowhere, or to a record that is about to be rewritten.
     fn entrances_closed(&mut self) {
-        let (installed, wanted) = (self.installed, self.wanted);
-        removed(&installed.vif_by_tag, &wanted.vif_by_tag, &mut self.ops, Op::VifByTag);
-        removed(&installed.attachment_by_vni, &wanted.attachment_by_vni, &mut self.ops, Op::AttachmentByVni);
-        removed(&installed.host_ports, &wanted.host_ports, &mut self.ops, Op::HostPort);
+        let (installed, open) = (self.installed, &self.open);
+        removed(&installed.vif_by_tag, &open.vif_by_tag, &mut self.ops, Op::VifByTag);
+        removed(&installed.attachment_by_vni, &open.attachment_by_vni, &mut self.ops, Op::AttachmentByVni);
+        removed(&installed.host_ports, &open.host_ports, &mut self.ops, Op::HostPort);
+    }
+
+    /// Records that no program may read while they change.
+    fn records_rewritten(&mut self) {
+        if !self.rewritten.is_empty() {
+            self.ops.push(Op::Wait);
+            self.records(true);
+        }
     }
 
     fn routes(&mut self, groups: &BTreeMap<Identity, u32>) {
@@ -246,28 +314,56 @@ impl Plan<'_> {
             }
         }
         self.ops.extend(wanted.vteps.difference(&installed.vteps).map(|vtep| Op::Vtep(*vtep, true)));
-        added(&installed.vif_by_tag, &wanted.vif_by_tag, &mut self.ops, Op::VifByTag);
-        added(&installed.attachment_by_vni, &wanted.attachment_by_vni, &mut self.ops, Op::AttachmentByVni);
-        added(&installed.host_ports, &wanted.host_ports, &mut self.ops, Op::HostPort);
+        let open = &self.open;
+        added(&open.vif_by_tag, &wanted.vif_by_tag, &mut self.ops, Op::VifByTag);
+        added(&open.attachment_by_vni, &wanted.attachment_by_vni, &mut self.ops, Op::AttachmentByVni);
+        added(&open.host_ports, &wanted.host_ports, &mut self.ops, Op::HostPort);
     }
 
-    /// What nothing leads to any more.
+    /// What nothing leads to any more. A program that started before may still hold it, and count for it.
     fn leftovers(&mut self, groups: &BTreeMap<Identity, u32>, next_hops: &BTreeMap<Identity, u16>) {
         let (installed, wanted) = (self.installed, self.wanted);
+        let mut held = Vec::new();
         let used: BTreeSet<u32> = groups.values().copied().collect();
         let gone = installed.groups.keys().filter(|index| !used.contains(index));
-        self.ops.extend(gone.map(|index| Op::Group(*index, None)));
+        held.extend(gone.map(|index| Op::Group(*index, None)));
         let used: BTreeSet<u16> = next_hops.values().copied().collect();
         let gone = installed.next_hops.keys().filter(|index| !used.contains(index));
-        self.ops.extend(gone.map(|index| Op::NextHop(*index, None)));
-        removed(&installed.vifs, &wanted.vifs, &mut self.ops, Op::Vif);
-        removed(&installed.attachments, &wanted.attachments, &mut self.ops, Op::Attachment);
+        held.extend(gone.map(|index| Op::NextHop(*index, None)));
+        removed(&installed.vifs, &wanted.vifs, &mut held, |index, _| {
+            Op::Retire(Owner::new(OWNER_VIF, index))
+        });
+        removed(&installed.attachments, &wanted.attachments, &mut held, |index, _| {
+            Op::Retire(Owner::new(OWNER_ATTACHMENT, index))
+        });
+        removed(&installed.vifs, &wanted.vifs, &mut held, Op::Vif);
+        removed(&installed.attachments, &wanted.attachments, &mut held, Op::Attachment);
+        if !held.is_empty() {
+            self.ops.push(Op::Wait);
+            self.ops.append(&mut held);
+        }
         removed(&installed.ports, &wanted.ports, &mut self.ops, Op::Port);
         removed(&installed.connections, &wanted.connections, &mut self.ops, Op::Connection);
         removed(&installed.domains, &wanted.domains, &mut self.ops, Op::Domain);
         let gone = installed.devices.difference(&wanted.devices);
         self.ops.extend(gone.map(|device| Op::Device(*device, false)));
     }
+}
+
+/// What is installed, wanted as well, and to stay as it is meanwhile.
+fn kept<K: Ord + Copy, V: Copy>(
+    installed: &BTreeMap<K, V>,
+    wanted: &BTreeMap<K, V>,
+    stays: impl Fn(&V) -> bool,
+) -> BTreeMap<K, V> {
+    let kept = installed.iter().filter(|(key, value)| wanted.contains_key(key) && stays(value));
+    kept.map(|(key, value)| (*key, *value)).collect()
+}
+
+/// Some of the records.
+fn chosen<V: Copy>(wanted: &BTreeMap<u32, V>, is_chosen: impl Fn(&u32) -> bool) -> BTreeMap<u32, V> {
+    let chosen = wanted.iter().filter(|(index, _)| is_chosen(index));
+    chosen.map(|(index, value)| (*index, *value)).collect()
 }
 
 /// Records that are new or differ.

@@ -37,19 +37,19 @@ impl Slots {
     pub fn assign(installed: &Installed, intent: &Intent) -> Result<Self, Full> {
         let held = installed.domains.iter().map(|(slot, domain)| (text(&domain.name), *slot)).collect();
         let wanted = intent.border_gateways.iter().map(|gateway| gateway.name.clone());
-        let domains = places("border gateway", MAX_DOMAINS, held, wanted)?;
+        let domains = places("border gateway", MAX_DOMAINS, &held, wanted)?;
 
         let held =
             installed.connections.iter().map(|(slot, connection)| (text(&connection.name), *slot)).collect();
         let wanted = intent.connections.iter().map(|connection| connection.name.clone());
-        let connections = places("connection", MAX_CONNECTIONS, held, wanted)?;
+        let connections = places("connection", MAX_CONNECTIONS, &held, wanted)?;
 
         let held = installed.vifs.iter().map(|(slot, vif)| ((text(&vif.name), vif.domain), *slot)).collect();
         let wanted = intent.border_gateways.iter().flat_map(|gateway| {
             let domain = domains[&gateway.name];
             gateway.virtual_interfaces.iter().map(move |vif| (vif.name.clone(), domain))
         });
-        let vifs = places("virtual interface", MAX_VIFS, held, wanted)?;
+        let vifs = places("virtual interface", MAX_VIFS, &held, wanted)?;
 
         let held =
             installed.attachments.iter().map(|(slot, vpc)| ((text(&vpc.name), vpc.domain), *slot)).collect();
@@ -57,7 +57,7 @@ impl Slots {
             let domain = domains[&gateway.name];
             gateway.vpc_attachments.iter().map(move |vpc| (vpc.name.clone(), domain))
         });
-        let attachments = places("VPC attachment", MAX_ATTACHMENTS, held, wanted)?;
+        let attachments = places("VPC attachment", MAX_ATTACHMENTS, &held, wanted)?;
 
         let names = |places: BTreeMap<(String, u32), u32>| {
             places.into_iter().map(|((name, _), slot)| (name, slot)).collect()
@@ -86,7 +86,7 @@ impl Key for (String, u32) {
 fn places<K: Key>(
     kind: &'static str,
     limit: u32,
-    held: BTreeMap<K, u32>,
+    held: &BTreeMap<K, u32>,
     wanted: impl Iterator<Item = K>,
 ) -> Result<BTreeMap<K, u32>, Full> {
     let taken: BTreeSet<u32> = held.values().copied().collect();
