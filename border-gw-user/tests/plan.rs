@@ -16,8 +16,8 @@ use border_gw::tables::{Installed, Op};
 use border_gw::view;
 use border_gw_common::abi::{
     Attachment, BUCKETS, Entry, HashMode, OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER, OWNER_LOCAL_VIF, OWNER_VIF,
-    Owner, SOURCE_LINK, SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, Vif, attachment_scope, entry_scope,
-    vif_scope,
+    Owner, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, Vif, attachment_scope,
+    entry_scope, vif_scope,
 };
 use border_gw_common::net::MacAddr;
 use border_gw_common::verdict::DropReason;
@@ -407,6 +407,30 @@ fn what_leaves_is_retired_and_the_sums_hold() {
     let (memory, back, _) = shown(memory, &intent, &seen);
     assert_eq!(back, before, "totals change when something comes back");
     assert!(!memory.tallies.contains_key(&vif_scope(1)), "a scope that is used again starts at nothing");
+}
+
+#[test]
+fn a_vpc_is_forbidden_as_a_source_before_a_route_covers_it_and_until_none_does() {
+    let cidr: ipnet::IpNet = "10.1.0.0/16".parse().unwrap();
+    let covering: ipnet::IpNet = "10.0.0.0/8".parse().unwrap();
+    let narrow = intent();
+    let mut wide = narrow.clone();
+    wide.border_gateways[0].routes.push(StaticRoute { prefix: covering, via: vec!["vif-a".into()] });
+    let memory = reconcile(Memory::default(), &narrow, &observed(&narrow));
+    let at = |log: &[Op], wanted: &dyn Fn(&Op) -> bool| log.iter().position(wanted).unwrap();
+
+    let mut memory = reconcile(memory, &wide, &observed(&wide));
+    let log = std::mem::take(&mut memory.log);
+    let forbidden =
+        at(&log, &|op| matches!(op, Op::Source(_, prefix, Some(SOURCE_FORBIDDEN)) if *prefix == cidr));
+    let allowed =
+        at(&log, &|op| matches!(op, Op::Source(_, prefix, Some(SOURCE_ROUTED)) if *prefix == covering));
+    assert!(forbidden < allowed, "{log:?}");
+
+    let log = reconcile(memory, &narrow, &observed(&narrow)).log;
+    let allowed = at(&log, &|op| matches!(op, Op::Source(_, prefix, None) if *prefix == covering));
+    let forbidden = at(&log, &|op| matches!(op, Op::Source(_, prefix, None) if *prefix == cidr));
+    assert!(allowed < forbidden, "{log:?}");
 }
 
 #[test]

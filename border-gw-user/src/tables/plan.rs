@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use border_gw_common::abi::{
     Attachment, BUCKETS, Connection, Domain, Group, HostPort, MAX_GROUPS, MAX_NEXT_HOPS, NextHop,
-    OWNER_ATTACHMENT, OWNER_VIF, Owner, Policer, Port, Route, Settings, SourceClass, Vif, VifKey, VtepKey,
+    OWNER_ATTACHMENT, OWNER_VIF, Owner, Policer, Port, Route, SOURCE_FORBIDDEN, SOURCE_OWN, Settings,
+    SourceClass, Vif, VifKey, VtepKey,
 };
 use ipnet::IpNet;
 
@@ -243,16 +244,31 @@ impl Plan<'_> {
         added(&installed.domains, &wanted.domains, &mut self.ops, Op::Domain);
         added(&installed.connections, &wanted.connections, &mut self.ops, Op::Connection);
         added(&installed.ports, &wanted.ports, &mut self.ops, Op::Port);
-        // A source that goes, goes before anything else changes for its VIF.
-        for (slot, sources) in &installed.sources {
-            let wanted = wanted.sources.get(slot);
-            let gone =
-                sources.keys().filter(|prefix| !wanted.is_some_and(|wanted| wanted.contains_key(*prefix)));
-            self.ops.extend(gone.map(|prefix| Op::Source(*slot, *prefix, None)));
-        }
+        // Whoever may speak less, does so before anything else changes for his VIF.
+        self.sources_added(is_refused);
+        self.sources_removed(|class| !is_refused(class));
         let gone = installed.vteps.difference(&wanted.vteps);
         self.ops.extend(gone.map(|vtep| Op::Vtep(*vtep, false)));
         self.records(false);
+    }
+
+    fn sources_added(&mut self, is_meant: impl Fn(SourceClass) -> bool) {
+        for (slot, sources) in &self.wanted.sources {
+            let installed = self.installed.sources.get(slot);
+            let held = |prefix| installed.and_then(|installed| installed.get(prefix));
+            let new =
+                sources.iter().filter(|(prefix, class)| is_meant(**class) && held(prefix) != Some(class));
+            self.ops.extend(new.map(|(prefix, class)| Op::Source(*slot, *prefix, Some(*class))));
+        }
+    }
+
+    fn sources_removed(&mut self, is_meant: impl Fn(SourceClass) -> bool) {
+        for (slot, sources) in &self.installed.sources {
+            let wanted = self.wanted.sources.get(slot);
+            let held = |prefix| wanted.is_some_and(|wanted| wanted.contains_key(prefix));
+            let gone = sources.iter().filter(|(prefix, class)| is_meant(**class) && !held(prefix));
+            self.ops.extend(gone.map(|(prefix, _)| Op::Source(*slot, *prefix, None)));
+        }
     }
 
     /// Records of VIFs and attachments that are new or differ: those that are rewritten, or all others.
@@ -305,14 +321,8 @@ impl Plan<'_> {
     /// Sources, VTEPs, and then the tags and VNIs themselves.
     fn entrances_opened(&mut self) {
         let (installed, wanted) = (self.installed, self.wanted);
-        for (slot, sources) in &wanted.sources {
-            let installed = installed.sources.get(slot);
-            for (prefix, class) in sources {
-                if installed.and_then(|installed| installed.get(prefix)) != Some(class) {
-                    self.ops.push(Op::Source(*slot, *prefix, Some(*class)));
-                }
-            }
-        }
+        self.sources_added(|class| !is_refused(class));
+        self.sources_removed(is_refused);
         self.ops.extend(wanted.vteps.difference(&installed.vteps).map(|vtep| Op::Vtep(*vtep, true)));
         let open = &self.open;
         added(&open.vif_by_tag, &wanted.vif_by_tag, &mut self.ops, Op::VifByTag);
@@ -348,6 +358,11 @@ impl Plan<'_> {
         let gone = installed.devices.difference(&wanted.devices);
         self.ops.extend(gone.map(|device| Op::Device(*device, false)));
     }
+}
+
+/// Whether a source of this class is never let in.
+fn is_refused(class: SourceClass) -> bool {
+    class == SOURCE_OWN || class == SOURCE_FORBIDDEN
 }
 
 /// What is installed, wanted as well, and to stay as it is meanwhile.
