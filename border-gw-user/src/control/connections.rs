@@ -1,5 +1,5 @@
-//! Connections of a listener: so many at a time, each for one request and for so long. A file descriptor is never waited
-//! for by the loop that forwards because somebody holds a thousand.
+//! Connections of a listener: so many at a time, each for one request and for so long. Who opens a thousand must not take the
+//! descriptors of the loop that keeps the tables.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +60,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     const SHORT: Duration = Duration::from_millis(300);
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     async fn server(limits: Limits) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

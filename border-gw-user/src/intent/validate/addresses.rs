@@ -9,10 +9,10 @@ use crate::intent::diagnostic::{At, Place, Report};
 use crate::intent::document::{BorderGateway, LinkAddress, VirtualInterface};
 use crate::intent::values;
 
-/// Shortest CIDR, IPv4 and IPv6: the largest block that anybody has is a /8 (10.0.0.0/8, fd00::/8), with room for IPv4
+/// Shortest CIDR, IPv4 and IPv6: the largest block that anybody has is a /8 (10.0.0.0/8, `fd00::/8`), with room for IPv4
 /// blocks side by side. What is shorter is a part of the Internet, and not a VPC.
 const SHORTEST_CIDR: [u8; 2] = [4, 8];
-/// What the CIDRs of a border gateway may hold together, as the length of one prefix, IPv4 and IPv6. Of IPv6 2000::/3 is in
+/// What the CIDRs of a border gateway may hold together, as the length of one prefix, IPv4 and IPv6. Of IPv6 `2000::/3` is in
 /// use (RFC 4291), so that a /4 is half of all addresses there, as a /1 is of IPv4's.
 const DEFAULT_ROUTE: [u8; 2] = [1, 4];
 
