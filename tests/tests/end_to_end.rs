@@ -4,15 +4,14 @@
 use std::fs;
 
 use border_gw_tests::daemon::Daemon;
+use border_gw_tests::privileges::require_root;
 use border_gw_tests::proof::{PROOFS, wait_until_up};
 use border_gw_tests::testbed::{Testbed, Underlay};
 
+/// True, or the end of the test: see [`require_root`].
 fn is_root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("skipped: network namespaces and BPF take root");
-    }
-    root
+    require_root();
+    true
 }
 
 /// Runs one proof, or says why it cannot be run.

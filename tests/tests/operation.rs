@@ -9,15 +9,14 @@ use std::process::{Command, Output};
 use border_gw_tests::config;
 use border_gw_tests::daemon::{Daemon, binary};
 use border_gw_tests::netns::output;
+use border_gw_tests::privileges::require_root;
 use border_gw_tests::proof::wait_until_up;
 use border_gw_tests::testbed::Testbed;
 
+/// True, or the end of the test: see [`require_root`].
 fn is_root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("skipped: network namespaces and BPF take root");
-    }
-    root
+    require_root();
+    true
 }
 
 /// Everything of the machine's own namespace that could change.
