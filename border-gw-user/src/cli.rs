@@ -2,11 +2,12 @@
 
 pub mod show;
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::intent::{Cap, Intent};
+use crate::intent::{BorderGateway, Cap, Intent};
 
 /// Border Gateway: forwards between customers' dedicated lines and VPCs.
 #[derive(Debug, Parser)]
@@ -73,40 +74,69 @@ impl What {
     }
 }
 
-/// Prints what a valid configuration makes.
-pub fn print_check(intent: &Intent) {
-    println!(
+/// Standard output does not take what is printed: a full disk, for one.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to standard output: {cause}")]
+pub struct PrintError {
+    cause: io::Error,
+}
+
+/// Writes to standard output. A reader that went away (`| head`) has read enough: that is no error.
+pub fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), PrintError> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    match write(&mut out).and_then(|()| out.flush()) {
+        Err(cause) if cause.kind() != io::ErrorKind::BrokenPipe => Err(PrintError { cause }),
+        _ => Ok(()),
+    }
+}
+
+/// Writes a sentence to standard error, where there is nobody left to tell when that fails.
+pub fn complain(sentence: &str) {
+    writeln!(io::stderr(), "border-gw: {sentence}").ok();
+}
+
+/// Writes what a valid configuration makes.
+pub fn write_check(out: &mut dyn Write, intent: &Intent) -> io::Result<()> {
+    writeln!(
+        out,
         "gateway {}: VTEP {} on {}",
         intent.gateway.name,
         intent.fabric.vtep,
         intent.fabric.interfaces.join(", ")
-    );
+    )?;
     for gateway in &intent.border_gateways {
-        println!("border gateway {} (AS {})", gateway.name, gateway.asn);
-        for vif in &gateway.virtual_interfaces {
-            let inner = vif.tag.inner.map_or_else(String::new, |inner| format!(".{}", inner.get()));
-            println!(
-                "  virtual interface {}: {} VLAN {}{inner}, MTU {}, to_vpc {}, to_customer {}",
-                vif.name,
-                vif.connection,
-                vif.tag.outer.get(),
-                vif.mtu,
-                limit(vif.caps.to_vpc),
-                limit(vif.caps.to_customer),
-            );
-        }
-        for vpc in &gateway.vpc_attachments {
-            println!("  VPC attachment {}: VNI {}, MTU {}", vpc.name, vpc.vni.get(), vpc.mtu);
-            let places = vpc.cidrs.iter().map(|cidr| (cidr, &vpc.vteps));
-            for (prefix, vteps) in places.chain(vpc.hosts.iter().map(|host| (&host.prefix, &host.vteps))) {
-                let vteps: Vec<_> = vteps.iter().map(|vtep| vtep.address.to_string()).collect();
-                println!("    {prefix} at {}", vteps.join(", "));
-            }
-        }
-        for route in &gateway.routes {
-            println!("  route {} via {}", route.prefix, route.via.join(", "));
+        write_border_gateway(out, gateway)?;
+    }
+    Ok(())
+}
+
+fn write_border_gateway(out: &mut dyn Write, gateway: &BorderGateway) -> io::Result<()> {
+    writeln!(out, "border gateway {} (AS {})", gateway.name, gateway.asn)?;
+    for vif in &gateway.virtual_interfaces {
+        let inner = vif.tag.inner.map_or_else(String::new, |inner| format!(".{}", inner.get()));
+        writeln!(
+            out,
+            "  virtual interface {}: {} VLAN {}{inner}, MTU {}, to_vpc {}, to_customer {}",
+            vif.name,
+            vif.connection,
+            vif.tag.outer.get(),
+            vif.mtu,
+            limit(vif.caps.to_vpc),
+            limit(vif.caps.to_customer),
+        )?;
+    }
+    for vpc in &gateway.vpc_attachments {
+        writeln!(out, "  VPC attachment {}: VNI {}, MTU {}", vpc.name, vpc.vni.get(), vpc.mtu)?;
+        let places = vpc.cidrs.iter().map(|cidr| (cidr, &vpc.vteps));
+        for (prefix, vteps) in places.chain(vpc.hosts.iter().map(|host| (&host.prefix, &host.vteps))) {
+            let vteps: Vec<_> = vteps.iter().map(|vtep| vtep.address.to_string()).collect();
+            writeln!(out, "    {prefix} at {}", vteps.join(", "))?;
         }
     }
+    for route in &gateway.routes {
+        writeln!(out, "  route {} via {}", route.prefix, route.via.join(", "))?;
+    }
+    Ok(())
 }
 
 fn limit(cap: Option<Cap>) -> String {

@@ -1,7 +1,9 @@
 //! HTTP for people and machines who only read: on the control socket everything, on the metrics address `/metrics`.
 
+mod connections;
+mod socket;
+
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +14,11 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 
+use self::connections::LIMITS;
+use self::socket::SocketFile;
 use crate::dataplane;
 use crate::dataplane::counters::{Counters, hold_still};
 use crate::intent::Intent;
@@ -35,6 +39,12 @@ pub enum Error {
     /// Somebody else's.
     #[error("another process answers on control socket {0}: stop it, or set another `gateway.control`")]
     Taken(PathBuf),
+    /// Somebody's file.
+    #[error(
+        "cannot make control socket {0}: a file that is no socket has this path, and it is not removed; remove it, or set \
+         another `gateway.control`"
+    )]
+    NotASocket(PathBuf),
     /// The metrics address.
     #[error("cannot serve metrics on {address}: {cause}; set another `gateway.metrics`")]
     Metrics {
@@ -45,35 +55,23 @@ pub enum Error {
     },
 }
 
-/// Sockets that are open, and not served yet.
+/// Sockets that are open, and not served yet. The control socket's file goes when they are closed.
 pub struct Listeners {
     control: UnixListener,
+    file: SocketFile,
     metrics: Option<TcpListener>,
 }
 
 /// Opens the sockets of an intent. A control socket that nobody answers on is left over, and is replaced.
 pub async fn listen(intent: &Intent) -> Result<Listeners, Error> {
-    let path = intent.gateway.control.clone();
-    let fail = |cause| Error::Socket { path: path.clone(), cause };
-    if UnixStream::connect(&path).await.is_ok() {
-        return Err(Error::Taken(path));
-    }
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).map_err(fail)?;
-    }
-    match std::fs::remove_file(&path) {
-        Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(fail(cause)),
-        _ => {}
-    }
-    let control = UnixListener::bind(&path).map_err(fail)?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o660)).map_err(fail)?;
+    let (control, file) = socket::bind(&intent.gateway.control).await?;
     let metrics = match intent.gateway.metrics {
         None => None,
         Some(address) => {
             Some(TcpListener::bind(address).await.map_err(|cause| Error::Metrics { address, cause })?)
         }
     };
-    Ok(Listeners { control, metrics })
+    Ok(Listeners { control, file, metrics })
 }
 
 /// What a request can see.
@@ -120,11 +118,12 @@ pub async fn serve(
         )
         .with_state(Arc::clone(&context));
     let metrics = metrics.with_state(context);
-    let on_socket = axum::serve(listeners.control, control);
-    match listeners.metrics {
-        None => on_socket.await?,
+    let Listeners { control: socket, file: _removed_at_the_end, metrics: address } = listeners;
+    let on_socket = connections::serve(socket, control, LIMITS);
+    match address {
+        None => on_socket.await,
         Some(listener) => {
-            tokio::try_join!(on_socket.into_future(), axum::serve(listener, metrics).into_future())?;
+            tokio::join!(on_socket, connections::serve(listener, metrics, LIMITS));
         }
     }
     Ok(())
@@ -136,9 +135,6 @@ pub enum ServeError {
     /// The counters.
     #[error(transparent)]
     Counters(#[from] dataplane::Error),
-    /// A socket.
-    #[error("cannot go on serving: {0}")]
-    Io(#[from] io::Error),
 }
 
 /// Why a page is missing.

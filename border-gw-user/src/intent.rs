@@ -6,6 +6,7 @@ mod bandwidth;
 mod build;
 mod diagnostic;
 mod document;
+mod file;
 mod hosts;
 mod read;
 mod record;
@@ -25,6 +26,7 @@ use ipnet::IpNet;
 pub use self::bandwidth::{MAX_BURST, MAX_RATE, MIN_RATE, default_burst};
 use self::diagnostic::Place;
 pub use self::diagnostic::{Diagnostic, Errors};
+pub use self::document::DEFAULT_CONTROL;
 
 /// Reads a configuration file, everything that it names, and checks all of it.
 ///
@@ -43,6 +45,15 @@ pub fn load(path: &Path) -> Result<Intent, Errors> {
         report.error(Place { file: 0, line: 0, column: 0 }, "a value is absent, and no rule said so");
         report.finish()
     })
+}
+
+/// The control socket that a configuration names, whatever else is wrong with it; none if that cannot be told.
+pub fn control(path: &Path) -> Option<PathBuf> {
+    let (_report, document) = read::read(path);
+    match &document.gateways[..] {
+        [gateway] => gateway.value.as_ref()?.control.clone(),
+        _ => None,
+    }
 }
 
 /// A whole server.

@@ -4,10 +4,12 @@ mod daemon;
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use border_gw::cli::{self, Cli, Command};
 use border_gw::intent;
 use border_gw::kernel::{self, Missing};
 use clap::Parser as _;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -17,7 +19,7 @@ fn main() -> ExitCode {
     match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("border-gw: {error:#}");
+            cli::complain(&format!("{error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -26,16 +28,38 @@ fn main() -> ExitCode {
 #[tokio::main(worker_threads = 2)]
 async fn dispatch(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
-        Command::Run { config } => daemon::run(&config).await,
+        Command::Run { config } => {
+            raise_descriptor_limit()?;
+            daemon::run(&config).await
+        }
         Command::Purge { config } => daemon::purge(&config).await,
         Command::Check { config } => {
             let intent = intent::load(&config)?;
             for note in kernel::preflight(&intent, Missing::Noted).await? {
                 eprintln!("border-gw: note: {note}");
             }
-            cli::print_check(&intent);
-            Ok(())
+            Ok(cli::print(|out| cli::write_check(out, &intent))?)
         }
         Command::Show(show) => Ok(cli::show::show(show).await?),
+    }
+}
+
+/// Raises the soft limit of open files to the hard one: 1024, the usual one, is for programs that use `select`.
+fn raise_descriptor_limit() -> anyhow::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("cannot read the limit of open files")?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+        .with_context(|| format!("cannot raise the limit of open files to its hard limit {hard}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_daemon_may_open_as_many_files_as_it_can() {
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, hard / 2, hard).unwrap();
+        raise_descriptor_limit().unwrap();
+        assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).unwrap(), (hard, hard));
     }
 }

@@ -1,7 +1,8 @@
 //! The gateway's daemon in the testbed.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::netns::{Netns, Running};
+use crate::stop;
 
 /// The program under test.
 pub fn binary() -> PathBuf {
@@ -47,12 +49,7 @@ impl Daemon {
     pub fn restart(&mut self) -> anyhow::Result<()> {
         let log = self.config.with_extension("log");
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log)?;
-        let child = self
-            .command("run")
-            .stdout(file.try_clone()?)
-            .stderr(file)
-            .spawn()
-            .context("cannot start border-gw")?;
+        let child = spawn(self.command("run").stdout(file.try_clone()?).stderr(file))?;
         let mut running = Running::from(child);
         let started = Instant::now();
         while self.show("vifs").is_err() {
@@ -98,8 +95,23 @@ impl Daemon {
 
     /// Detaches programs, forgets maps, removes namespaces.
     pub fn purge(&self) -> anyhow::Result<()> {
-        crate::netns::output(&mut self.command("purge")).map(drop)
+        // It makes the file of its lock.
+        stop::make(|| crate::netns::output(&mut self.command("purge"))).map(drop)
     }
+}
+
+/// Starts a daemon that does not outlive the thread which starts it, also where that is killed.
+fn spawn(command: &mut Command) -> anyhow::Result<Child> {
+    let parent = nix::unistd::getpid();
+    // SAFETY: between fork and exec two system calls are made, and nothing is allocated.
+    unsafe {
+        command.pre_exec(move || {
+            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+            // It may have died before that.
+            if nix::unistd::getppid() == parent { Ok(()) } else { Err(nix::Error::ESRCH.into()) }
+        });
+    }
+    stop::make(|| command.spawn()).context("cannot start border-gw")
 }
 
 impl Drop for Daemon {

@@ -6,6 +6,8 @@ pub mod daemon;
 pub mod frames;
 pub mod metrics;
 pub mod netns;
+pub mod privileges;
 pub mod proof;
 pub mod shim;
+pub mod stop;
 pub mod testbed;

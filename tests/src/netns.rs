@@ -2,14 +2,19 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use crate::stop;
 
 /// Names of our namespaces and gateways start with this and the process's number.
 const PREFIX: &str = "bgt";
@@ -32,8 +37,10 @@ impl Netns {
     /// Makes a namespace with `lo` up, in which IPv6 addresses can be used at once.
     pub fn new(run: &str, role: &str) -> anyhow::Result<Self> {
         let name = format!("{run}-{role}");
-        output(Command::new("ip").args(["netns", "add", &name]))?;
-        let netns = Self { name };
+        let netns = stop::make(|| {
+            output(Command::new("ip").args(["netns", "add", &name]))?;
+            anyhow::Ok(Self { name })
+        })?;
         netns.sysctl(&[("ipv6/conf/all/accept_dad", "0"), ("ipv6/conf/default/accept_dad", "0")])?;
         netns.ip(&["link set lo up"])?;
         Ok(netns)
@@ -46,6 +53,7 @@ impl Netns {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
+            .process_group(0)
             .spawn()
             .context("cannot start `ip`")?;
         let mut input = child.stdin.take().context("no pipe to `ip`")?;
@@ -63,11 +71,13 @@ impl Netns {
         Ok(())
     }
 
-    /// A command that is to run in here. It shares the file systems, bpffs among them, which `ip netns exec` hides.
+    /// A command that is to run in here. It shares the file systems, bpffs among them, which `ip netns exec` hides. It has a
+    /// process group of its own: Ctrl-C is the testbed's, which may need it to clean up.
     pub fn command(&self, line: &str) -> Command {
         let mut words = line.split_whitespace();
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/run/netns/{}", self.name)).args(words.by_ref()).stdin(Stdio::null());
+        command.process_group(0);
         command
     }
 
@@ -119,7 +129,9 @@ impl Netns {
 
 impl Drop for Netns {
     fn drop(&mut self) {
-        remove(&self.name);
+        if Path::new("/run/netns").join(&self.name).exists() {
+            remove(std::slice::from_ref(&self.name));
+        }
     }
 }
 
@@ -163,9 +175,9 @@ impl Drop for Running {
     }
 }
 
-/// Runs a command to its end; what it printed, or an error with it.
+/// Runs a command to its end, out of reach of Ctrl-C; what it printed, or an error with it.
 pub fn output(command: &mut Command) -> anyhow::Result<String> {
-    let output = command.output().with_context(|| format!("cannot start {command:?}"))?;
+    let output = command.process_group(0).output().with_context(|| format!("cannot start {command:?}"))?;
     if !output.status.success() {
         let said = [output.stdout, output.stderr].concat();
         bail!("{command:?} ended with {}: {}", output.status, String::from_utf8_lossy(&said).trim());
@@ -173,39 +185,88 @@ pub fn output(command: &mut Command) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Removes a namespace with the processes in it.
-fn remove(name: &str) {
-    if let Ok(pids) = output(Command::new("ip").args(["netns", "pids", name])) {
-        for pid in pids.lines().filter_map(|pid| pid.trim().parse().ok()) {
-            // It may be gone by now.
-            kill(Pid::from_raw(pid), Signal::SIGKILL).ok();
-        }
+/// Removes namespaces with the processes in them: these first, since a daemon that lives makes namespaces.
+fn remove(names: &[String]) {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let started = Instant::now();
+    while kill_all(&processes_in(names)) && started.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_millis(5));
     }
-    drop(output(Command::new("ip").args(["netns", "del", name])));
+    for name in names {
+        drop(output(Command::new("ip").args(["netns", "del", name])));
+    }
+}
+
+/// Kills processes; whether there were any.
+fn kill_all(pids: &[Pid]) -> bool {
+    for pid in pids {
+        // It may be gone by now.
+        kill(*pid, Signal::SIGKILL).ok();
+    }
+    !pids.is_empty()
+}
+
+/// Every process of the machine.
+fn processes() -> impl Iterator<Item = Pid> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_string_lossy().parse().ok().map(Pid::from_raw))
+}
+
+fn processes_in(names: &[String]) -> Vec<Pid> {
+    let identity = |path: String| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+    let namespaces: Vec<_> = names.iter().filter_map(|name| identity(format!("/run/netns/{name}"))).collect();
+    processes()
+        .filter(|pid| identity(format!("/proc/{pid}/ns/net")).is_some_and(|net| namespaces.contains(&net)))
+        .collect()
+}
+
+/// Kills the processes that this one started.
+pub(crate) fn kill_children() {
+    let own = std::process::id().to_string();
+    let is_child = |pid: &Pid| {
+        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+        // Number, (name), state, parent; a name may hold anything.
+        stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)) == Some(own.as_str())
+    };
+    kill_all(&processes().filter(is_child).collect::<Vec<_>>());
 }
 
 /// Removes everything of a run: namespaces of its own and of its gateway, pins, files.
 pub fn remove_run(run: &str) {
-    for entry in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with(&format!("{run}-")) || name.starts_with(&format!("{run}.")) {
-            remove(&name);
-        }
-    }
+    let names = fs::read_dir("/run/netns").into_iter().flatten().flatten();
+    let names: Vec<String> = names
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| run_of(name).as_deref() == Some(run))
+        .collect();
+    remove(&names);
     drop(fs::remove_dir_all(Path::new("/sys/fs/bpf/border-gw").join(run)));
     drop(fs::remove_dir_all(Path::new("/run/border-gw").join(run)));
     drop(fs::remove_file(Path::new("/run/border-gw").join(format!("{run}.lock"))));
 }
 
-/// Removes what runs left behind whose process is gone.
-pub fn sweep() {
+/// Runs of which something is there.
+fn runs() -> std::collections::BTreeSet<String> {
     let places = ["/run/netns", "/sys/fs/bpf/border-gw", "/run/border-gw"];
     let names = places.iter().flat_map(|place| fs::read_dir(place).into_iter().flatten().flatten());
-    let runs: std::collections::BTreeSet<String> =
-        names.filter_map(|entry| run_of(&entry.file_name().to_string_lossy())).collect();
-    for run in runs {
-        let pid = run.trim_start_matches(PREFIX).split('x').next().and_then(|pid| pid.parse::<u32>().ok());
-        if pid.is_some_and(|pid| pid != std::process::id() && !is_ours(pid)) {
+    names.filter_map(|entry| run_of(&entry.file_name().to_string_lossy())).collect()
+}
+
+/// The process that a run is of.
+fn owner(run: &str) -> Option<u32> {
+    run.trim_start_matches(PREFIX).split('x').next()?.parse().ok()
+}
+
+/// Removes all runs of a process.
+pub(crate) fn remove_runs_of(pid: u32) {
+    for run in runs().iter().filter(|run| owner(run) == Some(pid)) {
+        remove_run(run);
+    }
+}
+
+/// Removes what runs left behind whose process is gone.
+pub fn sweep() {
+    for run in runs() {
+        if owner(&run).is_some_and(|pid| pid != std::process::id() && !is_ours(pid)) {
             remove_run(&run);
         }
     }
@@ -215,7 +276,7 @@ pub fn sweep() {
 fn is_ours(pid: u32) -> bool {
     let Ok(exe) = fs::read_link(format!("/proc/{pid}/exe")) else { return false };
     let name = exe.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let tests = ["xtask", "testbed", "end_to_end", "forwarding", "abuse", "failures", "operation"];
+    let tests = ["xtask", "testbed", "end_to_end", "operation"];
     tests.iter().any(|test| name.starts_with(test)) || exe.to_string_lossy().contains("/target/")
 }
 
@@ -224,4 +285,32 @@ fn run_of(name: &str) -> Option<String> {
     let run: &str = name.split(['-', '.']).next()?;
     let numbers = run.strip_prefix(PREFIX)?.split_once('x')?;
     (numbers.0.parse::<u32>().is_ok() && numbers.1.parse::<u32>().is_ok()).then(|| run.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ctrl_c_does_not_reach_what_cleans_up() {
+        let mut shell = Command::new("sh");
+        let said = output(shell.args(["-c", "cut -d ' ' -f 5 /proc/$$/stat; echo $$"])).unwrap();
+        let [group, pid] = said.lines().collect::<Vec<_>>()[..] else { panic!("{said}") };
+        assert_eq!(group, pid, "it leads a process group of its own");
+    }
+
+    #[test]
+    fn a_run_is_known_by_its_names() {
+        for (name, want) in [
+            ("bgt12x0-ca", Some("bgt12x0")),
+            ("bgt12x0.bgw-1", Some("bgt12x0")),
+            ("bgt12x0", Some("bgt12x0")),
+            ("bgt12x01-ca", Some("bgt12x01")),
+            ("bgw-server-1.bgw-1", None),
+            ("bgtx0", None),
+        ] {
+            assert_eq!(run_of(name).as_deref(), want, "{name}");
+        }
+        assert_eq!(owner("bgt12x0"), Some(12));
+    }
 }

@@ -18,6 +18,7 @@ use crate::config;
 use crate::daemon::Daemon;
 use crate::netns::{Netns, remove_run, run_name, sweep};
 use crate::shim::{Line, Tagging, Tags, tag};
+use crate::stop;
 
 /// MTU of line ports: room for two tags.
 const LINE_MTU: u32 = 1508;
@@ -127,7 +128,7 @@ impl Testbed {
         let run = run_name();
         let netns = |role: &str| Netns::new(&run, role);
         let directory = PathBuf::from("/run/border-gw").join(&run);
-        fs::create_dir_all(&directory)?;
+        stop::make(|| fs::create_dir_all(&directory))?;
         let config = directory.join("bgw.yaml");
         fs::write(&config, underlay.speak(&config::standard(&run)))?;
         let switch = netns("sw")?;

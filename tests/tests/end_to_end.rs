@@ -4,22 +4,13 @@
 use std::fs;
 
 use border_gw_tests::daemon::Daemon;
+use border_gw_tests::privileges::require_root;
 use border_gw_tests::proof::{PROOFS, wait_until_up};
 use border_gw_tests::testbed::{Testbed, Underlay};
 
-fn is_root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("skipped: network namespaces and BPF take root");
-    }
-    root
-}
-
 /// Runs one proof, or says why it cannot be run.
 fn prove(name: &str) {
-    if !is_root() {
-        return;
-    }
+    require_root();
     let (_, proof) = PROOFS.iter().find(|(other, _)| *other == name).expect("a proof of this name");
     let (testbed, mut daemon) = Testbed::with_gateway().unwrap();
     wait_until_up(&daemon).unwrap();
@@ -73,16 +64,13 @@ fn reach_in(testbed: &Testbed) -> Daemon {
 
 #[test]
 fn an_ipv6_underlay_carries_the_same() {
-    if is_root() {
-        drop(reach_in(&Testbed::over(Underlay::V6).unwrap()));
-    }
+    require_root();
+    drop(reach_in(&Testbed::over(Underlay::V6).unwrap()));
 }
 
 #[test]
 fn skb_mode_forwards_the_same_and_is_shown() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     let testbed = Testbed::new().unwrap();
     let text = fs::read_to_string(&testbed.config).unwrap();
     fs::write(&testbed.config, text.replace("  router_id:", "  xdp_mode: skb\n  router_id:")).unwrap();

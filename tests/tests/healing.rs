@@ -9,18 +9,16 @@ use border_gw_tests::config;
 use border_gw_tests::daemon::{Daemon, binary};
 use border_gw_tests::frames::{Raw, ethernet, mac_of, udp, vxlan};
 use border_gw_tests::netns::Netns;
+use border_gw_tests::privileges::require_root;
 use border_gw_tests::proof::{eventually, wait_until_up};
 use border_gw_tests::testbed::Testbed;
 
-/// A running testbed, or why there is none.
-fn testbed() -> Option<(Testbed, Daemon)> {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: network namespaces and BPF take root");
-        return None;
-    }
+/// A running testbed.
+fn testbed() -> (Testbed, Daemon) {
+    require_root();
     let (testbed, daemon) = Testbed::with_gateway().unwrap();
     wait_until_up(&daemon).unwrap();
-    Some((testbed, daemon))
+    (testbed, daemon)
 }
 
 fn gateway_netns(testbed: &Testbed, gateway: &str) -> ManuallyDrop<Netns> {
@@ -44,7 +42,7 @@ fn reaches(from: &Netns, to: &str) -> bool {
 
 #[test]
 fn a_change_that_the_kernel_refuses_leaves_what_runs_and_can_be_taken_later() {
-    let Some((testbed, daemon)) = testbed() else { return };
+    let (testbed, daemon) = testbed();
     let inside = gateway_netns(&testbed, "bgw-1");
     inside.ip(&["link add vif-new type bridge"]).unwrap();
     let more = config::standard(&testbed.run).replacen(
@@ -71,7 +69,7 @@ fn a_change_that_the_kernel_refuses_leaves_what_runs_and_can_be_taken_later() {
 
 #[test]
 fn a_veth_that_somebody_removes_is_made_again() {
-    let Some((testbed, daemon)) = testbed() else { return };
+    let (testbed, daemon) = testbed();
     let inside = gateway_netns(&testbed, "bgw-1");
     inside.ip(&["link del vif-a"]).unwrap();
     eventually("the veth", || Ok(inside.succeeds("ip link show vif-a"))).unwrap();
@@ -81,7 +79,7 @@ fn a_veth_that_somebody_removes_is_made_again() {
 
 #[test]
 fn a_storm_of_netlink_events_does_not_stop_the_loop() {
-    let Some((testbed, daemon)) = testbed() else { return };
+    let (testbed, daemon) = testbed();
     let add: Vec<String> = (0..60_000_u32)
         .map(|n| format!("route add 11.{}.{}.{}/32 dev lo table 777", n >> 16, n >> 8 & 255, n & 255))
         .collect();
@@ -95,7 +93,7 @@ fn a_storm_of_netlink_events_does_not_stop_the_loop() {
 
 #[test]
 fn a_port_that_comes_back_as_another_device_is_prepared_and_used() {
-    let Some((testbed, daemon)) = testbed() else { return };
+    let (testbed, daemon) = testbed();
     testbed.server.ip(&["link del eth2"]).unwrap();
     becomes(&daemon, "vif-c", "port_down");
     let _line = testbed.connect_line_c().unwrap();
@@ -108,7 +106,7 @@ fn a_port_that_comes_back_as_another_device_is_prepared_and_used() {
 
 #[test]
 fn a_port_with_another_address_is_announced_with_it() {
-    let Some((testbed, daemon)) = testbed() else { return };
+    let (testbed, daemon) = testbed();
     testbed.server.ip(&["link set eth2 address 02:11:22:33:44:55"]).unwrap();
     testbed.cust_b.ip(&["neigh flush all"]).unwrap();
     let inside = gateway_netns(&testbed, "bgw-2");
@@ -122,7 +120,7 @@ fn a_port_with_another_address_is_announced_with_it() {
 
 #[test]
 fn a_purge_and_a_start_that_fails_leave_nothing() {
-    let Some((testbed, mut daemon)) = testbed() else { return };
+    let (testbed, mut daemon) = testbed();
     daemon.stop().unwrap();
     daemon.purge().unwrap();
     left_nothing(&testbed, "purge");
@@ -155,7 +153,7 @@ fn left_nothing(testbed: &Testbed, after: &str) {
 
 #[test]
 fn who_asks_the_router_of_a_vpc_makes_no_neighbor_entry() {
-    let Some((testbed, _daemon)) = testbed() else { return };
+    let (testbed, _daemon) = testbed();
     let (to, from) = (mac_of(&testbed.server, "fab1").unwrap(), mac_of(&testbed.fabric, "f1").unwrap());
     let router = [0x02, 0, 0x5e, 0, 0x50, 0x01];
     let frames: Vec<_> = (0..300_u32)
@@ -178,7 +176,7 @@ fn who_asks_the_router_of_a_vpc_makes_no_neighbor_entry() {
 
 #[test]
 fn a_file_that_is_away_for_a_while_ends_nothing() {
-    let Some((testbed, daemon)) = testbed() else { return };
+    let (testbed, daemon) = testbed();
     let directory = testbed.config.parent().unwrap().join("more");
     fs::create_dir(&directory).unwrap();
     let included = directory.join("more.yaml");

@@ -11,16 +11,9 @@ use border_gw_tests::daemon::{Daemon, binary};
 use border_gw_tests::metrics::Scrape;
 use border_gw_tests::netns::Netns;
 use border_gw_tests::netns::output;
+use border_gw_tests::privileges::require_root;
 use border_gw_tests::proof::{eventually, wait_until_up};
 use border_gw_tests::testbed::Testbed;
-
-fn is_root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("skipped: network namespaces and BPF take root");
-    }
-    root
-}
 
 /// Everything of the machine's own namespace that could change.
 fn own_namespace() -> BTreeMap<String, String> {
@@ -58,9 +51,7 @@ fn sysctls(dir: &Path, seen: &mut BTreeMap<String, String>) {
 
 #[test]
 fn the_machines_own_namespace_is_the_same_before_and_after() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     let before = own_namespace();
     {
         let (_testbed, daemon) = Testbed::with_gateway().unwrap();
@@ -75,9 +66,7 @@ fn the_machines_own_namespace_is_the_same_before_and_after() {
 
 #[test]
 fn nothing_is_left_behind() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     let run = {
         let (testbed, _daemon) = Testbed::with_gateway().unwrap();
         testbed.run.clone()
@@ -102,9 +91,7 @@ fn refused(testbed: &Testbed, from: &str, to: &str) -> Output {
 
 #[test]
 fn what_cannot_run_says_why_in_one_sentence_and_leaves_nothing() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     let testbed = Testbed::new().unwrap();
     let rows = [
         (
@@ -140,9 +127,7 @@ fn output_of(line: &str) -> String {
 
 #[test]
 fn without_privileges_it_says_so() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     let testbed = Testbed::new().unwrap();
     // The build directory may be closed to others.
     let program = Path::new("/run/border-gw").join(&testbed.run).join("border-gw");
@@ -169,9 +154,7 @@ fn usage_errors_end_with_2_and_bad_files_with_1() {
 
 #[test]
 fn a_file_that_becomes_wrong_changes_nothing_and_one_that_is_right_is_taken() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     let (testbed, daemon) = Testbed::with_gateway().unwrap();
     wait_until_up(&daemon).unwrap();
     let good = config::standard(&testbed.run);
@@ -185,9 +168,7 @@ fn a_file_that_becomes_wrong_changes_nothing_and_one_that_is_right_is_taken() {
 
 #[test]
 fn a_second_daemon_of_the_same_gateway_is_refused() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     let (testbed, daemon) = Testbed::with_gateway().unwrap();
     let line = format!("timeout 20 {} run --config {}", binary().display(), testbed.config.display());
     let output = testbed.server.command(&line).output().unwrap();
@@ -257,9 +238,7 @@ fn traffic(testbed: &Testbed) {
 
 #[test]
 fn counters_never_go_back_and_the_sum_holds_when_objects_leave() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     let (testbed, daemon) = Testbed::with_gateway().unwrap();
     wait_until_up(&daemon).unwrap();
     traffic(&testbed);
@@ -313,9 +292,7 @@ fn pin(testbed: &Testbed, interface: &str) -> PathBuf {
 
 #[test]
 fn a_line_that_is_removed_runs_no_program_also_after_a_restart() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     let (testbed, mut daemon) = Testbed::with_gateway().unwrap();
     wait_until_up(&daemon).unwrap();
     daemon.kill();
@@ -336,9 +313,7 @@ fn a_line_that_is_removed_runs_no_program_also_after_a_restart() {
 
 #[test]
 fn a_line_that_is_made_a_fabric_port_runs_the_other_program_at_once() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     let (testbed, daemon) = Testbed::with_gateway().unwrap();
     let text = config::without_line_b(&testbed.run).replace("[fab0, fab1]", "[fab0, fab1, eth1]");
     fs::write(&testbed.config, text).unwrap();
@@ -348,9 +323,7 @@ fn a_line_that_is_made_a_fabric_port_runs_the_other_program_at_once() {
 
 #[test]
 fn another_xdp_mode_is_taken_at_a_restart_and_shown() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     let (testbed, mut daemon) = Testbed::with_gateway().unwrap();
     let modes = |scrape: &Scrape, mode| scrape.sum("border_gw_xdp_info", &[("mode", mode)]);
     assert_eq!(vif(&daemon, "vif-a").unwrap()["xdp_mode"], "native");

@@ -11,8 +11,9 @@ use bpf_build::{LINKED, LLVM, NIGHTLY};
 use crate::shell::{command, has, quietly};
 
 /// Programs of the testbed and their Debian packages.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 10] = [
     ("ip", "iproute2"),
+    ("ss", "iproute2"),
     ("ethtool", "ethtool"),
     ("ping", "iputils-ping"),
     ("iperf3", "iperf3"),
@@ -20,6 +21,7 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("bpftool", "bpftool"),
     ("prometheus", "prometheus"),
     ("nsenter", "util-linux"),
+    ("curl", "curl"),
 ];
 /// Debian's Rust with the sources of `core`, which BPF programs are built from.
 const DEBIAN_RUST: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
@@ -56,8 +58,9 @@ fn step<T>(what: &str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Resu
 }
 
 fn programs() -> anyhow::Result<()> {
-    let missing: Vec<_> =
+    let mut missing: Vec<_> =
         PROGRAMS.iter().filter(|(program, _)| !has(program)).map(|(_, package)| *package).collect();
+    missing.dedup();
     if missing.is_empty() {
         return Ok(());
     }
@@ -188,6 +191,15 @@ fn nextest() -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_testbed_tells_people_to_run_is_installed() {
+        let said = fs::read_to_string(crate::shell::top().join("tests/src/bin/testbed.rs")).unwrap();
+        for program in ["curl", "tcpdump", "bpftool", "nsenter", "iperf3", "ping"] {
+            assert!(said.contains(program), "the testbed no longer says `{program}`");
+            assert!(PROGRAMS.iter().any(|(name, _)| *name == program), "`{program}` is not set up");
+        }
+    }
 
     #[test]
     fn an_old_linker_is_replaced() {

@@ -1,5 +1,6 @@
 //! Running commands.
 
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -14,8 +15,25 @@ pub(crate) fn top() -> PathBuf {
 pub(crate) fn command(line: &str) -> Command {
     let mut words = line.split_whitespace();
     let mut command = Command::new(words.next().unwrap_or("true"));
-    command.args(words).current_dir(top());
+    command.args(words).current_dir(top()).env("PATH", search_path());
     command
+}
+
+/// Where programs are found: also where Debian has `ip` and `ethtool`, which is not on everybody's path.
+fn search_path() -> OsString {
+    with_system_programs(&std::env::var_os("PATH").unwrap_or_default())
+}
+
+fn with_system_programs(path: &OsStr) -> OsString {
+    let mut dirs: Vec<PathBuf> =
+        std::env::split_paths(path).filter(|dir| !dir.as_os_str().is_empty()).collect();
+    for dir in ["/usr/sbin", "/sbin"].map(PathBuf::from) {
+        if !dirs.contains(&dir) {
+            dirs.push(dir);
+        }
+    }
+    // Only a directory with a colon in its name cannot be joined, and none came out of a path.
+    std::env::join_paths(dirs).unwrap_or_else(|_colon| path.to_owned())
 }
 
 /// Runs a command whose output is for the reader.
@@ -44,9 +62,26 @@ pub(crate) fn quietly(command: &mut Command) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Whether a program is on the path.
+/// Whether [`command`] finds a program.
 pub(crate) fn has(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let more = [PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")];
-    std::env::split_paths(&path).chain(more).any(|dir| dir.join(program).is_file())
+    std::env::split_paths(&search_path()).any(|dir| dir.join(program).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_found_can_be_started() {
+        for (path, want) in [
+            ("/usr/bin:/bin", "/usr/bin:/bin:/usr/sbin:/sbin"),
+            ("/sbin:/usr/bin", "/sbin:/usr/bin:/usr/sbin"),
+            ("", "/usr/sbin:/sbin"),
+        ] {
+            assert_eq!(with_system_programs(OsStr::new(path)), OsStr::new(want), "{path}");
+        }
+        let command = command("ip link");
+        let path = command.get_envs().find(|(name, _)| *name == OsStr::new("PATH"));
+        assert_eq!(path, Some((OsStr::new("PATH"), Some(search_path().as_os_str()))));
+    }
 }

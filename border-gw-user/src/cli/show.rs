@@ -1,6 +1,8 @@
 //! `border-gw show`: asks the daemon, prints a table or the JSON as it came.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use comfy_table::{Table, presets};
@@ -11,8 +13,11 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::UnixStream;
 
-use super::What;
+use super::{PrintError, What, complain, print};
 use crate::intent;
+
+/// Longest that the daemon's answer may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What to show, and of which daemon.
 #[derive(Debug, Args)]
@@ -21,9 +26,9 @@ pub struct Show {
     #[arg(value_enum)]
     pub what: What,
     /// Configuration file, which names the control socket
-    #[arg(long, short, required_unless_present = "socket")]
+    #[arg(long, short)]
     pub config: Option<PathBuf>,
-    /// Control socket; the configuration file is then not read
+    /// Control socket, by default that of --config, or else /run/border-gw/control.sock
     #[arg(long)]
     pub socket: Option<PathBuf>,
     /// Print JSON
@@ -35,15 +40,29 @@ pub struct Show {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The configuration.
-    #[error(transparent)]
-    Config(#[from] intent::Errors),
+    #[error("{0}\n  help: `--socket PATH` shows a daemon whose configuration cannot be read")]
+    Config(intent::Errors),
     /// Nobody answers.
     #[error("the daemon does not answer on {path}: {cause}; is it running? (`border-gw run --config FILE`)")]
     Connect {
         /// Control socket.
         path: PathBuf,
         /// Why not.
-        cause: std::io::Error,
+        cause: io::Error,
+    },
+    /// Not for this user.
+    #[error(
+        "may not talk to the daemon on {0}: the socket is for its owner and its group; use sudo, or give the socket to a \
+         group of yours"
+    )]
+    Forbidden(PathBuf),
+    /// It listens, and says nothing.
+    #[error("the daemon on {path} does not answer within {} s: it is busy or stuck; try again, and look into its log", patience.as_secs())]
+    Silent {
+        /// Control socket.
+        path: PathBuf,
+        /// How long that was.
+        patience: Duration,
     },
     /// The conversation broke.
     #[error("the daemon's answer on {path} is broken: {cause}")]
@@ -56,35 +75,64 @@ pub enum Error {
     /// The daemon says no.
     #[error("the daemon cannot show that: {0}")]
     Refused(String),
+    /// The answer is there, and cannot be printed.
+    #[error(transparent)]
+    Print(#[from] PrintError),
 }
 
 /// Shows it.
 pub async fn show(arguments: Show) -> Result<(), Error> {
-    let path = match (arguments.socket, arguments.config) {
-        (Some(socket), _) => socket,
-        (None, Some(config)) => intent::load(&config)?.gateway.control,
-        (None, None) => return Ok(()),
-    };
-    let text = ask(&path, &format!("/v1/{}", arguments.what.name())).await?;
+    let path = socket(&arguments)?;
+    let text = ask(&path, &format!("/v1/{}", arguments.what.name()), PATIENCE).await?;
     if arguments.json {
-        println!("{text}");
-        return Ok(());
+        return Ok(print(|out| writeln!(out, "{text}"))?);
     }
     let rows: Value =
         serde_json::from_str(&text).map_err(|cause| Error::Answer { path, cause: cause.into() })?;
-    println!("{}", table(&rows));
-    Ok(())
+    Ok(print(|out| writeln!(out, "{}", table(&rows)))?)
 }
 
-async fn ask(path: &PathBuf, page: &str) -> Result<String, Error> {
-    let broken = |cause: hyper::Error| Error::Answer { path: path.clone(), cause: cause.into() };
-    let stream =
-        UnixStream::connect(path).await.map_err(|cause| Error::Connect { path: path.clone(), cause })?;
+/// The control socket of the daemon that is meant. A file that is wrong elsewhere still names it: the daemon that runs with
+/// what was there before is to be looked at just then.
+fn socket(arguments: &Show) -> Result<PathBuf, Error> {
+    let Some(config) = arguments.config.as_ref().filter(|_| arguments.socket.is_none()) else {
+        return Ok(arguments.socket.clone().unwrap_or_else(|| intent::DEFAULT_CONTROL.into()));
+    };
+    match intent::load(config) {
+        Ok(intent) => Ok(intent.gateway.control),
+        Err(errors) => {
+            let path = intent::control(config).ok_or(Error::Config(errors))?;
+            complain(&format!(
+                "{} is wrong, and only its `gateway.control` is used: `border-gw check` says what is wrong",
+                config.display()
+            ));
+            Ok(path)
+        }
+    }
+}
+
+/// Asks for a page, for so long.
+async fn ask(path: &Path, page: &str, patience: Duration) -> Result<String, Error> {
+    let silent = |_elapsed| Error::Silent { path: path.to_owned(), patience };
+    tokio::time::timeout(patience, converse(path, page)).await.map_err(silent)?
+}
+
+/// Why there is no connection.
+fn unreachable(path: &Path, cause: io::Error) -> Error {
+    match cause.kind() {
+        io::ErrorKind::PermissionDenied => Error::Forbidden(path.to_owned()),
+        _ => Error::Connect { path: path.to_owned(), cause },
+    }
+}
+
+async fn converse(path: &Path, page: &str) -> Result<String, Error> {
+    let broken = |cause: hyper::Error| Error::Answer { path: path.to_owned(), cause: cause.into() };
+    let stream = UnixStream::connect(path).await.map_err(|cause| unreachable(path, cause))?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     tokio::spawn(connection);
     let request = Request::get(page).header("host", "border-gw").body(Empty::<Bytes>::new());
-    let request = request.map_err(|cause| Error::Answer { path: path.clone(), cause: cause.into() })?;
+    let request = request.map_err(|cause| Error::Answer { path: path.to_owned(), cause: cause.into() })?;
     let answer = sender.send_request(request).await.map_err(broken)?;
     let ok = answer.status().is_success();
     let body = answer.into_body().collect().await.map_err(broken)?.to_bytes();
@@ -126,4 +174,66 @@ fn cells(prefix: &str, row: &Value) -> Vec<(String, String)> {
         }
     }
     cells
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use clap::Parser as _;
+    use tokio::net::UnixListener;
+
+    fn arguments(line: &str) -> Show {
+        match Cli::parse_from(line.split(' ')).command {
+            Command::Show(show) => show,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_socket_is_the_named_one_or_that_of_the_file_or_the_default() {
+        let directory = std::env::temp_dir().join(format!("border-gw-show-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let config = directory.join("bgw.yaml");
+        let named = |line: &str| socket(&arguments(&line.replace("FILE", &config.display().to_string())));
+        for (sentence, text, want) in [
+            ("a gateway alone", "gateway: {control: /run/x.sock}\n", Some("/run/x.sock")),
+            ("no socket in it", "gateway: {name: a}\nconnections: 3\n", Some(intent::DEFAULT_CONTROL)),
+            ("a socket that is none", "gateway: {control: x.sock}\n", None),
+            ("no gateway", "connections: []\n", None),
+            ("no YAML", "gateway: {control: /run/x.sock\n", None),
+        ] {
+            std::fs::write(&config, text).unwrap();
+            let got = named("border-gw show vifs --config FILE").ok();
+            assert_eq!(got, want.map(PathBuf::from), "{sentence}");
+        }
+        let got = named("border-gw show vifs --config FILE --socket /run/y.sock").ok();
+        assert_eq!(got, Some(PathBuf::from("/run/y.sock")));
+        let got = named("border-gw show vifs").ok();
+        assert_eq!(got, Some(PathBuf::from("/run/border-gw/control.sock")));
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_says_nothing_is_not_waited_for() {
+        let path = std::env::temp_dir().join(format!("border-gw-silent-{}.sock", std::process::id()));
+        let _listener = UnixListener::bind(&path).unwrap();
+        let error = ask(&path, "/v1/vifs", Duration::from_millis(100)).await.unwrap_err();
+        assert!(matches!(error, Error::Silent { .. }), "{error}");
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn who_may_not_talk_is_told_so() {
+        let path = Path::new("/run/x.sock");
+        for (kind, want) in [
+            (io::ErrorKind::PermissionDenied, "use sudo"),
+            (io::ErrorKind::NotFound, "is it running?"),
+            (io::ErrorKind::ConnectionRefused, "is it running?"),
+        ] {
+            let said = unreachable(path, kind.into()).to_string();
+            assert!(said.contains(want) && said.contains("/run/x.sock"), "{said}");
+            assert_eq!(said.contains("running"), want.contains("running"), "{said}");
+        }
+    }
 }

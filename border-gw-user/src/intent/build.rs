@@ -24,7 +24,7 @@ pub(super) fn build(document: Document, files: Vec<PathBuf>) -> Option<Intent> {
             name: gateway.name?.value,
             router_id: gateway.router_id?.value,
             metrics: gateway.metrics.map(|metrics| metrics.value),
-            control: gateway.control,
+            control: gateway.control?,
             xdp_mode: gateway.xdp_mode,
         },
         fabric: Fabric {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Diagnostics that are kept; what is beyond is counted only.
-const MAX_DIAGNOSTICS: usize = 200;
+const MAX_DIAGNOSTICS: usize = 100;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,6 +166,16 @@ impl Report {
         self.error(at, wrong.message).suggest(wrong.help);
     }
 
+    /// Whether enough is kept: what is wrong beyond that need not be worded.
+    pub(super) fn is_full(&self) -> bool {
+        self.count >= MAX_DIAGNOSTICS
+    }
+
+    /// Counts something that is wrong, without words.
+    pub(super) fn count_one_more(&mut self) {
+        self.count += 1;
+    }
+
     /// How many things are wrong.
     pub(super) fn count(&self) -> usize {
         self.count
@@ -182,15 +192,12 @@ impl Report {
                 diagnostic
             })
             .collect();
-        if let Some(last) = self.overflow {
-            let more = self.count - all.len();
-            all.push(Diagnostic {
-                line: 0,
-                column: 0,
-                message: format!("{more} more errors are not shown"),
-                help: None,
-                ..last
-            });
+        let more = self.count - all.len();
+        if more > 0
+            && let Some(last) = all.last().cloned()
+        {
+            let message = format!("{more} more errors are not shown");
+            all.push(Diagnostic { line: 0, column: 0, message, help: None, excerpt: None, ..last });
         }
         Errors(all)
     }
@@ -240,6 +247,6 @@ mod tests {
         let errors = report.finish().0;
         assert_eq!(errors.len(), MAX_DIAGNOSTICS + 1);
         assert!(errors[..MAX_DIAGNOSTICS].is_sorted_by_key(|diagnostic| diagnostic.line));
-        assert_eq!(errors[MAX_DIAGNOSTICS].to_string(), "x: 300 more errors are not shown");
+        assert_eq!(errors[MAX_DIAGNOSTICS].to_string(), "x: 400 more errors are not shown");
     }
 }

@@ -15,7 +15,7 @@ use super::tree::{Node, Value};
 use super::{ConnectionKind, Tag, XdpMode, bandwidth, values};
 
 /// Where the API is served unless the document says so.
-const DEFAULT_CONTROL: &str = "/run/border-gw/control.sock";
+pub const DEFAULT_CONTROL: &str = "/run/border-gw/control.sock";
 /// The port that IANA gave to VXLAN (RFC 7348, section 8).
 const DEFAULT_VXLAN_PORT: u16 = 4789;
 /// Ethernet's MTU.
@@ -41,7 +41,8 @@ pub(super) struct Gateway {
     pub(super) name: Option<At<String>>,
     pub(super) router_id: Option<At<Ipv4Addr>>,
     pub(super) metrics: Option<At<SocketAddr>>,
-    pub(super) control: PathBuf,
+    /// None if it is there and could not be read.
+    pub(super) control: Option<PathBuf>,
     pub(super) xdp_mode: XdpMode,
 }
 
@@ -179,9 +180,10 @@ fn gateway(report: &mut Report, node: &Node) -> Option<Gateway> {
         name: record.scalar(report, "name", values::name),
         router_id: record.scalar(report, "router_id", values::router_id),
         metrics: record.scalar(report, "metrics", values::socket),
-        control: record
-            .scalar(report, "control", values::control)
-            .map_or(DEFAULT_CONTROL.into(), |control| control.value),
+        control: match record.key("control") {
+            None => Some(DEFAULT_CONTROL.into()),
+            Some(_) => record.scalar(report, "control", values::control).map(|control| control.value),
+        },
         xdp_mode: record
             .scalar(report, "xdp_mode", values::xdp_mode)
             .map(|mode| mode.value)

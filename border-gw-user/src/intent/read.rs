@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::diagnostic::{At, Place, Report};
 use super::document::Document;
+use super::file::{self, MAX_DOCUMENT, MAX_HOSTS, Unreadable};
 use super::hosts;
 use super::tree::{Malformed, parse};
 
@@ -37,7 +38,7 @@ pub(super) fn read(path: &Path) -> (Report, Document) {
     for attachment in document.border_gateways.iter_mut().flat_map(|gateway| &mut gateway.vpc_attachments) {
         if let Some(hosts_file) = &attachment.hosts_file {
             let path = beside(report.path(hosts_file.at.file), &hosts_file.value);
-            if let Some((file, text)) = open(&mut report, &path, Some(hosts_file.at)) {
+            if let Some((file, text)) = open(&mut report, &path, Some(hosts_file.at), MAX_HOSTS) {
                 attachment.hosts.extend(hosts::parse(&mut report, file, &text));
             }
         }
@@ -52,7 +53,7 @@ fn add_document(
     path: &Path,
     named_at: Option<Place>,
 ) -> Option<u32> {
-    let (file, text) = open(report, path, named_at)?;
+    let (file, text) = open(report, path, named_at, MAX_DOCUMENT)?;
     match parse(file, &text) {
         Ok(node) => {
             document.add(report, &node);
@@ -66,22 +67,26 @@ fn add_document(
 }
 
 /// Reads and registers a file, or reports why it cannot be read: where it is named, if it is.
-fn open(report: &mut Report, path: &Path, named_at: Option<Place>) -> Option<(u32, Arc<str>)> {
-    match std::fs::read_to_string(path) {
+fn open(report: &mut Report, path: &Path, named_at: Option<Place>, most: u64) -> Option<(u32, Arc<str>)> {
+    let error = match file::read(path, most) {
         Ok(text) => {
             let text: Arc<str> = text.strip_prefix('\u{feff}').unwrap_or(&text).into();
-            Some((report.add_file(path.to_owned(), text.clone()), text))
+            return Some((report.add_file(path.to_owned(), text.clone()), text));
         }
-        Err(error) => {
-            if let Some(at) = named_at {
-                report.error(at, format!("cannot read {}: {error}", path.display()));
-            } else {
-                let file = report.add_file(path.to_owned(), "".into());
-                report.error(Place { file, line: 0, column: 0 }, format!("cannot read this file: {error}"));
-            }
-            None
-        }
+        Err(error) => error,
+    };
+    if let Unreadable::NotText { line, column, text } = &error {
+        let file = report.add_file(path.to_owned(), text.as_str().into());
+        let at = Place { file, line: *line, column: *column };
+        report.error(at, error.to_string()).suggest(error.help());
+    } else if let Some(at) = named_at {
+        report.error(at, format!("cannot read {}: {error}", path.display())).suggest(error.help());
+    } else {
+        let file = report.add_file(path.to_owned(), "".into());
+        let at = Place { file, line: 0, column: 0 };
+        report.error(at, format!("cannot read this file: {error}")).suggest(error.help());
     }
+    None
 }
 
 /// A path that is relative to the file that names it.
@@ -100,7 +105,8 @@ fn expand(report: &mut Report, include: &At<String>, pattern: &Path) -> Option<V
     match glob(pattern) {
         Ok(paths) => Some(paths),
         Err((path, error)) => {
-            report.error(include.at, format!("cannot read {}: {error}", path.display()));
+            let message = format!("cannot read {}: {error}", path.display());
+            report.error(include.at, message).suggest(Unreadable::Io(error).help());
             None
         }
     }
@@ -125,7 +131,8 @@ fn glob(pattern: &Path) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
         matches = next;
     }
     if pattern.to_string_lossy().contains(['*', '?']) {
-        matches.retain(|path| path.is_file());
+        // A pipe or a dangling link is reported when it is opened: somebody meant it to be read.
+        matches.retain(|path| !path.is_dir());
     }
     matches.sort();
     Ok(matches)

@@ -29,12 +29,17 @@ impl<'n> Record<'n> {
         };
         let mut record = Self { at: node.at, entries: Vec::with_capacity(entries.len()) };
         for (key, value) in entries {
+            let is_known = required.contains(&key.value.as_str()) || optional.contains(&key.value.as_str());
+            if !is_known && report.is_full() {
+                report.count_one_more();
+                continue;
+            }
             if let Some((first, _)) = record.entries.iter().find(|(known, _)| known.value == key.value) {
                 let message = format!("`{}` is there twice: first at {}", key.value, report.show(first.at));
                 report.error(key.at, message).suggest("remove one");
                 continue;
             }
-            if !required.contains(&key.value.as_str()) && !optional.contains(&key.value.as_str()) {
+            if !is_known {
                 let help = known_keys(&key.value, required, optional);
                 report.error(key.at, format!("unknown key `{}` in {what}", key.value)).suggest(help);
                 continue;

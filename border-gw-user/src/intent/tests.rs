@@ -249,6 +249,12 @@ fn what_is_wrong_with_files_is_shown_where_they_are_named() {
             &["bgw.yaml:1:11: cannot read a.yaml: No such file or directory"],
         ),
         FilesRow(
+            "an included directory",
+            &include("sub"),
+            &[("sub/a.yaml", "")],
+            &["bgw.yaml:1:11: cannot read sub: it is a directory, not a regular file"],
+        ),
+        FilesRow(
             "a pattern of another tool",
             &include("'**/a.yaml'"),
             &[],
@@ -270,6 +276,53 @@ fn what_is_wrong_with_files_is_shown_where_they_are_named() {
             &["a.yaml:1:10: this is not YAML: "],
         ),
     ]);
+}
+
+#[test]
+fn a_file_that_is_not_to_be_read_says_why_and_what_to_do() {
+    let files = Files::new(&[("bgw.yaml", &format!("include: ['conf.d/*']\n{GOOD}")), ("conf.d/.keep", "")]);
+    let odd = files.0.join("conf.d/a.yaml");
+    nix::unistd::mkfifo(&odd, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert!(
+        files.wrong().ends_with(
+            "cannot read conf.d/a.yaml: it is a pipe, a socket or a device, not a regular file\n  \
+         | include: ['conf.d/*']\n  |           ^\n  \
+         help: name a file: pipes and devices give no second reading, and may never end"
+        ),
+        "{}",
+        files.wrong()
+    );
+    fs::remove_file(&odd).unwrap();
+    fs::write(&odd, b"# fine\nconnections: [\xff]\n").unwrap();
+    assert_eq!(
+        files.wrong(),
+        "conf.d/a.yaml:2:15: this line is not UTF-8 text\n  | connections: [\u{fffd}]\n  |               ^\n  \
+         help: save the file as UTF-8"
+    );
+    fs::File::create(&odd).unwrap().set_len(17 << 20).unwrap();
+    assert!(files.wrong().contains("cannot read conf.d/a.yaml: it has more than 16 MiB\n"));
+    fs::remove_file(&odd).unwrap();
+    std::os::unix::fs::symlink("nowhere", &odd).unwrap();
+    assert!(files.wrong().ends_with("help: correct the path, or make the file"), "{}", files.wrong());
+}
+
+#[test]
+fn what_is_wrong_without_end_costs_little() {
+    let mut text = GOOD.to_owned();
+    for number in 0..30_000 {
+        writeln!(text, "unknown-{number}: 1").unwrap();
+    }
+    let errors = check(&text).unwrap_err().0;
+    assert_eq!(errors.len(), 101);
+    assert_eq!(errors[100].message, "29900 more errors are not shown");
+    // Beside the parser, which has to read it all: to word every error took longer than that.
+    let started = std::time::Instant::now();
+    let node = tree::parse(0, &text).unwrap();
+    let parsed = started.elapsed();
+    let started = std::time::Instant::now();
+    document::Document::default().add(&mut diagnostic::Report::default(), &node);
+    let judged = started.elapsed();
+    assert!(judged < parsed / 2, "parsed in {parsed:?}, judged in {judged:?}");
 }
 
 #[test]

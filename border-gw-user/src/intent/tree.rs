@@ -49,6 +49,8 @@ pub(super) fn parse(file: u32, text: &str) -> Result<Node, Malformed> {
         strict_booleans: true,
         non_finite_float_policy: NonFiniteFloatPolicy::AsString,
         with_snippet: false,
+        // A tag would change what a value means, and nothing here asks for one.
+        reject_unsupported_tags: true,
         // A server's whole document may list a hundred thousand hosts.
         budget: serde_saphyr::budget! { max_events: 20_000_000, max_nodes: 10_000_000 },
     };
@@ -231,6 +233,8 @@ mod tests {
             ("a: *x", 1, 4, "alias references unknown anchor"),
             ("a: \"x", 1, 4, "unclosed quote"),
             ("{[1]: 2}", 1, 2, "expected string scalar"),
+            ("a: !vault x", 1, 11, "unsupported tag `!vault`"),
+            ("a: !list [x]", 1, 10, "unsupported tag `!list`"),
         ];
         for (text, line, column, message) in rows {
             assert_eq!(parse(0, text), Err(Malformed { line, column, message: message.into() }), "{text:?}");

@@ -1,6 +1,6 @@
 //! Scalars of the document: text to types that hold only what makes sense.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use border_gw_common::abi::{HashMode, NAME};
@@ -265,29 +265,37 @@ fn net(text: &str) -> Read<IpNet> {
 
 /// What a prefix is, if it holds nothing that one host could have.
 fn special(net: IpNet) -> Option<&'static str> {
-    const V4: [(Ipv4Addr, u8, &str); 4] = [
-        (Ipv4Addr::UNSPECIFIED, 8, "unspecified (0.0.0.0/8)"),
-        (Ipv4Addr::new(127, 0, 0, 0), 8, "loopback"),
-        (Ipv4Addr::new(224, 0, 0, 0), 4, "multicast"),
-        (Ipv4Addr::BROADCAST, 32, "broadcast"),
-    ];
-    const V6: [(std::net::Ipv6Addr, u8, &str); 5] = [
-        (std::net::Ipv6Addr::UNSPECIFIED, 128, "unspecified"),
-        (std::net::Ipv6Addr::LOCALHOST, 128, "loopback"),
-        (std::net::Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96, "an IPv4 address in IPv6's clothes"),
-        (std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10, "link-local"),
-        (std::net::Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8, "multicast"),
-    ];
-    match net {
-        IpNet::V4(net) => V4
-            .iter()
-            .find(|(start, len, _)| Ipv4Net::new_assert(*start, *len).contains(&net))
-            .map(|(.., what)| *what),
-        IpNet::V6(net) => V6
-            .iter()
-            .find(|(start, len, _)| Ipv6Net::new_assert(*start, *len).contains(&net))
-            .map(|(.., what)| *what),
-    }
+    SPECIAL.iter().find(|(special, _)| special.contains(&net)).map(|(_, what)| *what)
+}
+
+/// What a prefix holds that no host could have, if it holds such a thing.
+pub(super) fn holds_special(net: IpNet) -> Option<(IpNet, &'static str)> {
+    SPECIAL.iter().find(|(special, _)| net.contains(special)).copied()
+}
+
+/// Addresses that no host has (the IANA registries of special-purpose addresses), the narrower ranges first.
+const SPECIAL: [(IpNet, &str); 12] = [
+    (v4([0, 0, 0, 0], 8), "unspecified (0.0.0.0/8)"),
+    (v4([127, 0, 0, 0], 8), "loopback"),
+    (v4([224, 0, 0, 0], 4), "multicast"),
+    (v4([255, 255, 255, 255], 32), "broadcast"),
+    (v4([240, 0, 0, 0], 4), "reserved (240.0.0.0/4)"),
+    (v4([224, 0, 0, 0], 3), "multicast and reserved (224.0.0.0/3)"),
+    (v6([0, 0, 0, 0, 0, 0, 0, 0], 128), "unspecified"),
+    (v6([0, 0, 0, 0, 0, 0, 0, 1], 128), "loopback"),
+    (v6([0, 0, 0, 0, 0, 0xffff, 0, 0], 96), "an IPv4 address in IPv6's clothes"),
+    // Not all of ::/8: 64:ff9b::/96 is NAT64's.
+    (v6([0, 0, 0, 0, 0, 0, 0, 0], 16), "reserved (::/16)"),
+    (v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10), "link-local"),
+    (v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8), "multicast"),
+];
+
+const fn v4(octets: [u8; 4], length: u8) -> IpNet {
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::from_octets(octets), length))
+}
+
+const fn v6(segments: [u16; 8], length: u8) -> IpNet {
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::from_segments(segments), length))
 }
 
 #[cfg(test)]
@@ -346,6 +354,12 @@ mod tests {
             (refused(prefix("10.1.0.0/33")), "is not a prefix"),
             (refused(prefix("239.1.0.0/16")), "multicast"),
             (refused(prefix("fe80::/64")), "link-local"),
+            (refused(prefix("127.1.0.0/16")), "loopback"),
+            (refused(prefix("0.1.0.0/16")), "unspecified (0.0.0.0/8)"),
+            (refused(prefix("240.0.0.0/4")), "reserved (240.0.0.0/4)"),
+            (refused(prefix("224.0.0.0/3")), "multicast and reserved"),
+            (refused(prefix("ff00::/8")), "multicast"),
+            (refused(prefix("::/64")), "reserved (::/16)"),
             (refused(local("169.254.10.2")), "has no prefix length"),
             (refused(local("127.0.0.2/8")), "loopback"),
         ];
@@ -359,7 +373,9 @@ mod tests {
         assert_eq!(tpid("0x88a8"), Ok(0x88a8));
         assert_eq!(tpid("33024"), Ok(0x8100));
         assert_eq!(local("169.254.10.2/30").map(|net| net.to_string()), Ok("169.254.10.2/30".into()));
-        for text in ["0.0.0.0/0", "::/0", "128.0.0.0/1", "10.0.0.0/8", "fd00::/8", "169.254.0.0/16"] {
+        for text in
+            ["0.0.0.0/0", "::/0", "128.0.0.0/1", "10.0.0.0/8", "fd00::/8", "169.254.0.0/16", "64:ff9b::/96"]
+        {
             assert_eq!(prefix(text).map(|net| net.to_string()), Ok(text.into()));
         }
         assert_eq!(interface("eth0.100@x"), Ok("eth0.100@x".into()));

@@ -1,27 +1,20 @@
 //! The testbed as a program: `run` keeps it, `check` proves it, `bench` measures in it.
 
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 use border_gw_tests::caps;
 use border_gw_tests::daemon::{Daemon, binary};
 use border_gw_tests::netns::sweep;
 use border_gw_tests::proof::{self, PROOFS};
+use border_gw_tests::stop;
 use border_gw_tests::testbed::Testbed;
-use nix::sys::signal::{SigHandler, Signal, signal};
 
 fn main() -> ExitCode {
+    find_system_programs();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let result = match words.as_slice() {
-        ["run"] => run(),
-        ["check"] => check(),
-        ["bench", "caps", options @ ..] => caps::bench(options),
-        _ => Err(anyhow::anyhow!("usage: testbed run | check | bench caps [--check] [--json FILE]")),
-    };
-    match result {
+    match stop::watch().and_then(|_until_the_end| act(&arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("testbed: {error:#}");
@@ -30,10 +23,21 @@ fn main() -> ExitCode {
     }
 }
 
-static STOP: AtomicBool = AtomicBool::new(false);
+/// `ip` and `ethtool` are in directories that are not on everybody's path.
+fn find_system_programs() {
+    let path = std::env::var("PATH").unwrap_or_else(|_none| "/usr/bin:/bin".to_owned());
+    // SAFETY: this process has no other thread yet.
+    unsafe { std::env::set_var("PATH", format!("{path}:/usr/sbin:/sbin")) };
+}
 
-extern "C" fn stop(_signal: libc::c_int) {
-    STOP.store(true, Ordering::Relaxed);
+fn act(arguments: &[String]) -> anyhow::Result<()> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["run"] => run(),
+        ["check"] => check(),
+        ["bench", "caps", options @ ..] => caps::bench(options),
+        _ => bail!("usage: testbed run | check | bench caps [--check] [--json FILE]"),
+    }
 }
 
 fn start() -> anyhow::Result<(Testbed, Daemon)> {
@@ -54,19 +58,13 @@ fn start() -> anyhow::Result<(Testbed, Daemon)> {
 }
 
 fn run() -> anyhow::Result<()> {
-    // SAFETY: the handler only stores to an atomic.
-    unsafe {
-        signal(Signal::SIGINT, SigHandler::Handler(stop))?;
-        signal(Signal::SIGTERM, SigHandler::Handler(stop))?;
-    }
-    let (testbed, daemon) = start()?;
+    let (testbed, _daemon) = start()?;
     show(&testbed).context("the testbed does not work")?;
     println!("\nEverything goes on until Ctrl-C, which removes it all.");
-    while !STOP.load(Ordering::Relaxed) {
-        std::thread::sleep(Duration::from_millis(100));
+    stop::is_the_end_wanted();
+    loop {
+        std::thread::park();
     }
-    drop(daemon);
-    Ok(())
 }
 
 /// Shows it working, with the commands that do so.

@@ -132,6 +132,36 @@ fn cidrs_stay_out_of_each_other() {
             "41:17 128.0.0.0/1 is a default route into a VPC; a VPC is no exit for customers: name the address ranges that the VPC has",
         ),
         Row(
+            "a quarter of a default route into a VPC",
+            "10.1.128.0/24",
+            "64.0.0.0/2",
+            "41:17 64.0.0.0/2 is a part of a default route into a VPC: shorter than /4; a VPC is no exit for customers: name the address ranges that the VPC has",
+        ),
+        Row(
+            "all of IPv6 that is in use",
+            "'fd00:1::/48']",
+            "'fd00:1::/48', '2000::/3']",
+            "32:45 2000::/3 is a part of a default route into a VPC: shorter than /8; a VPC is no exit for customers: name the address ranges that the VPC has",
+        ),
+        Row(
+            "eighths that are most of IPv4 together, of two VPCs",
+            "cidrs: [10.1.0.0/16, 'fd00:1::/48']",
+            "cidrs: [16.0.0.0/4, 10.1.0.0/16, 32.0.0.0/4, 48.0.0.0/4, 64.0.0.0/4, 128.0.0.0/4, 144.0.0.0/4, 176.0.0.0/4, 192.0.0.0/4, 'fd00:1::/48']",
+            "8:5 the IPv4 CIDRs of all VPCs of this border gateway are a default route together: as many addresses as a /1 has, or more; a VPC is no exit for customers: name the address ranges that the VPC has",
+        ),
+        Row(
+            "a CIDR that holds the loopback addresses",
+            "10.1.128.0/24",
+            "124.0.0.0/6",
+            "41:17 124.0.0.0/6 holds 127.0.0.0/8, which is loopback; name the address ranges that the VPC has",
+        ),
+        Row(
+            "a CIDR of class E",
+            "10.1.128.0/24",
+            "240.0.0.0/4",
+            "41:17 240.0.0.0/4 is reserved (240.0.0.0/4); write a prefix of hosts",
+        ),
+        Row(
             "a default route by a host",
             "prefix: 10.1.0.10/32",
             "prefix: 0.0.0.0/0",
@@ -185,6 +215,12 @@ fn routes_stay_out_of_vpcs_and_links() {
             "prefix: 224.0.0.0/4",
             "45:18 224.0.0.0/4 is multicast; write a prefix of hosts",
         ),
+        Row(
+            "a route to nobody",
+            "prefix: 172.16.0.0/16",
+            "prefix: 127.0.0.0/8",
+            "45:18 127.0.0.0/8 is loopback; write a prefix of hosts",
+        ),
     ]);
     for (sentence, to) in
         [("a default route toward a customer", "0.0.0.0/0"), ("a route that covers a CIDR", "10.0.0.0/8")]
@@ -213,6 +249,30 @@ fn a_router_is_inside_its_vpc() {
             "addresses: [10.2.0.1]",
             "addresses: [10.2.0.1, 10.2.0.1]",
             "42:66 10.2.0.1 is there twice; remove one",
+        ),
+        Row(
+            "a router that is the network",
+            "addresses: [10.2.0.1]",
+            "addresses: [10.2.0.0]",
+            "42:56 the router's address 10.2.0.0 is the network address of 10.2.0.0/16; write the address of one host, such as the first",
+        ),
+        Row(
+            "a router that is the broadcast address",
+            "addresses: [10.2.0.1]",
+            "addresses: [10.2.255.255]",
+            "42:56 the router's address 10.2.255.255 is the broadcast address of 10.2.0.0/16; write the address of one host, such as the first",
+        ),
+        Row(
+            "a router that is its hosts",
+            "host_mac: '02:00:5e:00:00:01'",
+            "host_mac: '02:00:5e:00:50:01'",
+            "34:19 02:00:5e:00:50:01 is the MAC address of the VPC's router: at bgw.yaml:33:23; write the address that the hosts' side of the tunnel has",
+        ),
+        Row(
+            "a router that is its VTEP",
+            "mac: '0a:00:00:00:00:21'",
+            "mac: '02:00:5e:00:50:02'",
+            "43:44 02:00:5e:00:50:02 is the MAC address of the VPC's router: at bgw.yaml:42:23; write the address that the hosts' side of the tunnel has",
         ),
         Row(
             "no router's address",

@@ -36,6 +36,30 @@ fn names_and_sections_are_there_once() {
             "39:15 the name `bgw-1` is defined twice: first as a border gateway at bgw.yaml:8:11; give a VPC attachment a name that nothing else on this server has",
         ),
         Row(
+            "a virtual interface with the name of a kernel interface",
+            "name: vif-c",
+            "name: vif12",
+            "25:15 the gateway's kernel interfaces have names like `vif12`; choose another, such as `vif-12`",
+        ),
+        Row(
+            "an attachment with the name of a virtual interface's kernel interface",
+            "name: vpc-2",
+            "name: vif1",
+            "39:15 the gateway's kernel interfaces have names like `vif1`; choose another, such as `vif-1`",
+        ),
+        Row(
+            "an attachment with the name of a kernel interface",
+            "name: vpc-2",
+            "name: vpc1",
+            "39:15 the gateway's kernel interfaces have names like `vpc1`; choose another, such as `vpc-1`",
+        ),
+        Row(
+            "a virtual interface with the name of the loopback interface",
+            "name: vif-c",
+            "name: lo",
+            "25:15 the gateway's kernel interfaces have names like `lo`; choose another, such as `lo-1`",
+        ),
+        Row(
             "a name in capitals",
             "name: server-1",
             "name: Server-1",

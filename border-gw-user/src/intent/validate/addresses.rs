@@ -7,6 +7,14 @@ use ipnet::IpNet;
 
 use crate::intent::diagnostic::{At, Place, Report};
 use crate::intent::document::{BorderGateway, LinkAddress, VirtualInterface};
+use crate::intent::values;
+
+/// Shortest CIDR, IPv4 and IPv6: the largest block that anybody has is a /8 (10.0.0.0/8, `fd00::/8`), with room for IPv4
+/// blocks side by side. What is shorter is a part of the Internet, and not a VPC.
+const SHORTEST_CIDR: [u8; 2] = [4, 8];
+/// What the CIDRs of a border gateway may hold together, as the length of one prefix, IPv4 and IPv6. Of IPv6 `2000::/3` is in
+/// use (RFC 4291), so that a /4 is half of all addresses there, as a /1 is of IPv4's.
+const DEFAULT_ROUTE: [u8; 2] = [1, 4];
 
 /// Checks links, CIDRs and routes.
 pub(super) fn check(report: &mut Report, gateway: &BorderGateway) {
@@ -32,6 +40,7 @@ pub(super) fn check(report: &mut Report, gateway: &BorderGateway) {
         }
     }
     let cidrs = cidrs(report, gateway);
+    together(report, gateway.at, &cidrs);
     for subnet in &links {
         for cidr in cidrs.iter().filter(|cidr| overlap(cidr.value, subnet.value)) {
             let message = format!(
@@ -94,7 +103,7 @@ fn link(report: &mut Report, address: &LinkAddress) {
 }
 
 /// What an address is, if it cannot be a host of its subnet.
-fn not_a_host(subnet: IpNet, address: IpAddr) -> Option<&'static str> {
+pub(super) fn not_a_host(subnet: IpNet, address: IpAddr) -> Option<&'static str> {
     // Two addresses are two hosts (RFC 3021, RFC 6164).
     if subnet.prefix_len() >= subnet.max_prefix_len() - 1 {
         return None;
@@ -130,6 +139,10 @@ fn cidrs(report: &mut Report, gateway: &BorderGateway) -> Vec<At<IpNet>> {
         if default_route(report, cidr) {
             continue;
         }
+        if let Some((special, what)) = values::holds_special(cidr.value) {
+            let message = format!("{} holds {special}, which is {what}", cidr.value);
+            report.error(cidr.at, message).suggest("name the address ranges that the VPC has");
+        }
         if let Some(first) = seen.get(&cidr.value) {
             let message = format!("the CIDR {} is there twice: first at {}", cidr.value, report.show(*first));
             report.error(cidr.at, message).suggest("a CIDR belongs to one attachment of a border gateway");
@@ -141,14 +154,43 @@ fn cidrs(report: &mut Report, gateway: &BorderGateway) -> Vec<At<IpNet>> {
     cidrs
 }
 
-/// Reports a default route into a VPC, whole or as one of two halves.
+/// What a customer's packets to anywhere would need.
+const NO_EXIT: &str = "a VPC is no exit for customers: name the address ranges that the VPC has";
+
+/// Reports a default route into a VPC, whole or in large parts.
 pub(super) fn default_route(report: &mut Report, prefix: &At<IpNet>) -> bool {
-    let is_default = prefix.value.prefix_len() <= 1;
-    if is_default {
-        let help = "a VPC is no exit for customers: name the address ranges that the VPC has";
-        report.error(prefix.at, format!("{} is a default route into a VPC", prefix.value)).suggest(help);
+    let shortest = SHORTEST_CIDR[usize::from(prefix.value.addr().is_ipv6())];
+    match prefix.value.prefix_len() {
+        0..=1 => report.error(prefix.at, format!("{} is a default route into a VPC", prefix.value)),
+        length if length < shortest => report.error(
+            prefix.at,
+            format!("{} is a part of a default route into a VPC: shorter than /{shortest}", prefix.value),
+        ),
+        _ => return false,
     }
-    is_default
+    .suggest(NO_EXIT);
+    true
+}
+
+/// Reports CIDRs of a border gateway that are a default route together.
+fn together(report: &mut Report, at: Place, cidrs: &[At<IpNet>]) {
+    let nets: Vec<IpNet> = cidrs.iter().map(|cidr| cidr.value).collect();
+    for (family, limit, is_v6) in [("IPv4", DEFAULT_ROUTE[0], false), ("IPv6", DEFAULT_ROUTE[1], true)] {
+        let mine: Vec<IpNet> = nets.iter().filter(|net| net.addr().is_ipv6() == is_v6).copied().collect();
+        // In units of the longest prefix: none is shorter than SHORTEST_CIDR, so that the sum is no overflow.
+        let held: u128 = IpNet::aggregate(&mine)
+            .iter()
+            .map(|net| 1_u128 << (net.max_prefix_len() - net.prefix_len()))
+            .sum();
+        let bits = if is_v6 { 128 } else { 32 };
+        if held >= 1_u128 << (bits - limit) {
+            let message = format!(
+                "the {family} CIDRs of all VPCs of this border gateway are a default route together: as many addresses as a \
+                 /{limit} has, or more"
+            );
+            report.error(at, message).suggest(NO_EXIT);
+        }
+    }
 }
 
 /// Static routes toward customers keep out of VPCs and links, and each is there once.

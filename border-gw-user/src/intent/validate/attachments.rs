@@ -5,10 +5,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::addresses::default_route;
+use super::addresses::{default_route, not_a_host};
 use super::fabrics;
 use crate::intent::diagnostic::{At, Place, Report};
-use crate::intent::document::{BorderGateway, Document, VpcAttachment, Vtep};
+use crate::intent::document::{BorderGateway, Document, Router, VpcAttachment, Vtep};
 
 /// Members of an equal-cost group: four of a group's buckets each.
 pub(super) const MAX_MEMBERS: usize = border_gw_common::abi::BUCKETS / 4;
@@ -74,8 +74,17 @@ impl Cidrs {
 /// The router's addresses belong to its VPC.
 fn router(report: &mut Report, attachment: &VpcAttachment, cidrs: &Cidrs, index: usize) {
     let Some(router) = &attachment.router else { return };
+    router_mac(report, attachment, router);
     let mut seen = HashSet::new();
     for address in &router.addresses {
+        let holding = attachment.cidrs.iter().filter(|cidr| cidr.value.contains(&address.value));
+        if let Some(cidr) =
+            holding.max_by_key(|cidr| cidr.value.prefix_len()).filter(|_| address.value.is_ipv4())
+            && let Some(what) = not_a_host(cidr.value, address.value)
+        {
+            let message = format!("the router's address {} is the {what} of {}", address.value, cidr.value);
+            report.error(address.at, message).suggest("write the address of one host, such as the first");
+        }
         if !seen.insert(address.value) {
             report.error(address.at, format!("{} is there twice", address.value)).suggest("remove one");
         }
@@ -87,6 +96,17 @@ fn router(report: &mut Report, attachment: &VpcAttachment, cidrs: &Cidrs, index:
         if attachment.has_all_cidrs {
             cidrs.check_owner(report, &format!("the router's address {}", address.value), prefix, index);
         }
+    }
+}
+
+/// The router is a station of its own: a frame from it to its own address is for nobody.
+fn router_mac(report: &mut Report, attachment: &VpcAttachment, router: &Router) {
+    let Some(mac) = router.mac else { return };
+    let vteps = attachment.vteps.iter().filter_map(|vtep| vtep.mac);
+    for other in attachment.host_mac.into_iter().chain(vteps).filter(|other| other.value == mac.value) {
+        let message =
+            format!("{} is the MAC address of the VPC's router: at {}", other.value, report.show(mac.at));
+        report.error(other.at, message).suggest("write the address that the hosts' side of the tunnel has");
     }
 }
 

@@ -10,6 +10,7 @@ pub(super) fn check(report: &mut Report, document: &Document, whole: Place) {
     once(report, "gateway", &document.gateways);
     once(report, "fabric", &document.fabrics);
     unique(report, document);
+    kernel_names(report, document);
     vnis(report, document);
     if document.is_incomplete {
         return;
@@ -67,6 +68,31 @@ fn unique(report: &mut Report, document: &Document) {
                 .suggest(format!("give {kind} a name that nothing else on this server has"));
         } else {
             seen.insert(&name.value, (kind, name.at));
+        }
+    }
+}
+
+/// The namespace of a border gateway has `lo`, and gives its interfaces the names `vifN` and `vpcN`; names of the document are
+/// further names of the same interfaces, and the kernel has each name once.
+fn kernel_names(report: &mut Report, document: &Document) {
+    let is_numbered = |name: &str, kind: &str| {
+        name.strip_prefix(kind)
+            .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let names = document.border_gateways.iter().flat_map(|gateway| {
+        let vifs = gateway.virtual_interfaces.iter().map(|vif| &vif.name);
+        vifs.chain(gateway.vpc_attachments.iter().map(|attachment| &attachment.name))
+    });
+    for name in names.flatten() {
+        let text = name.value.as_str();
+        if text == "lo" || is_numbered(text, "vif") || is_numbered(text, "vpc") {
+            let other = text.find(|c: char| c.is_ascii_digit()).map_or_else(
+                || format!("{text}-1"),
+                |digits| format!("{}-{}", &text[..digits], &text[digits..]),
+            );
+            report
+                .error(name.at, format!("the gateway's kernel interfaces have names like `{text}`"))
+                .suggest(format!("choose another, such as `{other}`"));
         }
     }
 }
