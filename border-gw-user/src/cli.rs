@@ -95,8 +95,8 @@ pub fn complain(sentence: &str) {
     writeln!(io::stderr(), "border-gw: {sentence}").ok();
 }
 
-/// Writes what a valid configuration makes.
-pub fn write_check(out: &mut dyn Write, intent: &Intent) -> io::Result<()> {
+/// Writes what a valid configuration makes, and what is worth knowing about it on this machine.
+pub fn write_check(out: &mut dyn Write, intent: &Intent, notes: &[String]) -> io::Result<()> {
     writeln!(
         out,
         "gateway {}: VTEP {} on {}",
@@ -107,7 +107,7 @@ pub fn write_check(out: &mut dyn Write, intent: &Intent) -> io::Result<()> {
     for gateway in &intent.border_gateways {
         write_border_gateway(out, gateway)?;
     }
-    Ok(())
+    notes.iter().try_for_each(|note| writeln!(out, "note: {note}"))
 }
 
 fn write_border_gateway(out: &mut dyn Write, gateway: &BorderGateway) -> io::Result<()> {

@@ -35,10 +35,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Purge { config } => daemon::purge(&config).await,
         Command::Check { config } => {
             let intent = intent::load(&config)?;
-            for note in kernel::preflight(&intent, Missing::Noted).await? {
-                eprintln!("border-gw: note: {note}");
-            }
-            Ok(cli::print(|out| cli::write_check(out, &intent))?)
+            let notes = kernel::preflight(&intent, Missing::Noted).await?;
+            Ok(cli::print(|out| cli::write_check(out, &intent, &notes))?)
         }
         Command::Show(show) => Ok(cli::show::show(show).await?),
     }

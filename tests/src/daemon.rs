@@ -96,7 +96,8 @@ impl Daemon {
     /// Detaches programs, forgets maps, removes namespaces.
     pub fn purge(&self) -> anyhow::Result<()> {
         // It makes the file of its lock.
-        stop::make(|| crate::netns::output(&mut self.command("purge"))).map(drop)
+        let mut command = self.command("purge");
+        stop::make(|| crate::netns::output(&mut command)).map(drop)
     }
 }
 

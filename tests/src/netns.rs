@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use nix::mount::{MntFlags, umount2};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -48,6 +49,7 @@ impl Netns {
 
     /// Carries out `ip` commands, one a line.
     pub fn ip(&self, lines: &[&str]) -> anyhow::Result<()> {
+        stop::go_on();
         let mut child = Command::new("ip")
             .args(["-n", &self.name, "-batch", "-"])
             .stdin(Stdio::piped())
@@ -74,6 +76,7 @@ impl Netns {
     /// A command that is to run in here. It shares the file systems, bpffs among them, which `ip netns exec` hides. It has a
     /// process group of its own: Ctrl-C is the testbed's, which may need it to clean up.
     pub fn command(&self, line: &str) -> Command {
+        stop::go_on();
         let mut words = line.split_whitespace();
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/run/netns/{}", self.name)).args(words.by_ref()).stdin(Stdio::null());
@@ -193,7 +196,10 @@ fn remove(names: &[String]) {
         thread::sleep(Duration::from_millis(5));
     }
     for name in names {
-        drop(output(Command::new("ip").args(["netns", "del", name])));
+        // As `ip netns del` does it, but not by a process: that could be interrupted before it has a group of its own.
+        let path = Path::new("/run/netns").join(name);
+        umount2(&path, MntFlags::MNT_DETACH).ok();
+        drop(fs::remove_file(&path));
     }
 }
 

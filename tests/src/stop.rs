@@ -56,11 +56,16 @@ pub(crate) fn make<T>(make: impl FnOnce() -> T) -> T {
     let making = MAKING.read().unwrap_or_else(PoisonError::into_inner);
     if STOPPING.load(Ordering::SeqCst) {
         drop(making);
-        loop {
-            thread::park();
-        }
+        go_on();
     }
     make()
+}
+
+/// Returns unless the end of the process has begun. Not for use within [`make`], whose end the clean-up waits for.
+pub(crate) fn go_on() {
+    while STOPPING.load(Ordering::SeqCst) {
+        thread::park();
+    }
 }
 
 fn clean_up() {

@@ -68,19 +68,32 @@ impl Program {
         }
     }
 
-    /// What is there of its runs: namespaces, pins, files, processes.
+    /// What is there of its runs: namespaces, pins, files.
     fn left(&self) -> Vec<String> {
         let run = format!("bgt{}x", self.child.id());
         let mut left = Vec::new();
         for place in ["/run/netns", "/sys/fs/bpf/border-gw", "/run/border-gw"] {
             left.extend(names(place).into_iter().filter(|name| name.starts_with(&run)));
         }
+        left
+    }
+
+    /// Processes whose command line names its runs.
+    fn processes(&self) -> Vec<String> {
+        let run = format!("bgt{}x", self.child.id());
+        let mut found = Vec::new();
         for pid in names("/proc") {
             let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let line = String::from_utf8_lossy(&line).replace('\0', " ");
-            left.extend(line.contains(&run).then_some(line));
+            found.extend(line.contains(&run).then_some(line));
         }
-        left
+        found
+    }
+
+    /// Nothing is there, and who was just being started has noticed.
+    fn assert_nothing_is_left(&self, sentence: &str) {
+        assert_eq!(self.left(), Vec::<String>::new(), "{sentence}");
+        eventually(sentence, || Ok(self.processes().is_empty())).unwrap();
     }
 }
 
@@ -109,7 +122,6 @@ enum Moment {
 #[test]
 fn a_signal_at_any_moment_leaves_nothing() {
     require_root();
-    let none = Vec::<String>::new();
     for (sentence, mode, moment, signal, code) in [
         ("the terminal goes at start-up", "run", Moment::Begins, Signal::SIGHUP, 130),
         ("Ctrl-C at start-up", "check", Moment::Begins, Signal::SIGINT, 130),
@@ -128,7 +140,7 @@ fn a_signal_at_any_moment_leaves_nothing() {
         std::thread::sleep(Duration::from_millis(40));
         killpg(program.pid(), signal).ok();
         assert_eq!(program.wait(), Some(code), "{sentence}");
-        assert_eq!(program.left(), none, "{sentence}");
+        program.assert_nothing_is_left(sentence);
     }
 }
 
@@ -139,15 +151,15 @@ fn what_kill_9_leaves_is_removed_by_the_next_start() {
     killed.wait_until_it_says("until Ctrl-C");
     kill(killed.pid(), Signal::SIGKILL).unwrap();
     killed.wait();
-    let daemons = || killed.left().iter().any(|left| left.contains("border-gw run"));
-    eventually("the daemon goes with the testbed", || Ok(!daemons())).unwrap();
+    let daemon_runs = || killed.processes().iter().any(|line| line.contains("border-gw run"));
+    eventually("the daemon goes with the testbed", || Ok(!daemon_runs())).unwrap();
     assert!(!killed.left().is_empty(), "its namespaces are there");
     let mut next = Program::start("run");
     next.wait_until_it_begins();
-    assert_eq!(killed.left(), Vec::<String>::new());
+    killed.assert_nothing_is_left("what was killed");
     kill(next.pid(), Signal::SIGTERM).unwrap();
     assert_eq!(next.wait(), Some(130));
-    assert_eq!(next.left(), Vec::<String>::new());
+    next.assert_nothing_is_left("what came next");
 }
 
 #[test]

@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Files {
     nudge: mpsc::Sender<()>,
     changes: mpsc::Receiver<()>,
+    /// Something changed, and is not read yet.
+    pending: bool,
     watched: Vec<PathBuf>,
     watcher: Option<RecommendedWatcher>,
 }
@@ -25,7 +27,7 @@ impl Files {
     /// Watches these files.
     pub(super) fn new(files: &[PathBuf]) -> Self {
         let (nudge, changes) = mpsc::channel(1);
-        let mut all = Self { nudge, changes, watched: Vec::new(), watcher: None };
+        let mut all = Self { nudge, changes, pending: false, watched: Vec::new(), watcher: None };
         all.watch(files);
         all
     }
@@ -46,14 +48,18 @@ impl Files {
         }
     }
 
-    /// Waits until files changed and are quiet again.
+    /// Waits until files changed and are quiet again. May be given up at any time: a change is kept until it was told.
     pub(super) async fn changed(&mut self) {
-        if self.changes.recv().await.is_none() {
-            std::future::pending::<()>().await;
+        while !self.pending {
+            match self.changes.recv().await {
+                Some(()) => self.pending = true,
+                None => std::future::pending().await,
+            }
         }
         let settle = async { while tokio::time::timeout(QUIET, self.changes.recv()).await.is_ok() {} };
         // Files that are written all the time are read as they are.
         tokio::time::timeout(PATIENCE, settle).await.ok();
+        self.pending = false;
     }
 }
 
