@@ -35,16 +35,16 @@ pub enum Error {
     #[error("map `{0}` is not in the BPF object: this build is broken")]
     NoMap(&'static str),
     /// A program cannot run on an interface.
-    #[error("cannot attach program `{program}` to interface index {ifindex} in {mode} mode: {cause}{hint}")]
+    #[error("cannot attach program `{program}` to interface `{interface}` in {mode} mode: {cause}{hint}")]
     Attach {
         /// Its name.
         program: &'static str,
         /// Interface.
-        ifindex: u32,
+        interface: String,
         /// `native` or `skb`.
         mode: &'static str,
-        /// Why.
-        cause: Box<aya::programs::ProgramError>,
+        /// Why, down to what the kernel said.
+        cause: String,
         /// What to do.
         hint: &'static str,
     },

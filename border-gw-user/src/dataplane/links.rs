@@ -98,9 +98,9 @@ impl Links {
         };
         let fail = |cause: ProgramError| Error::Attach {
             program: entry.name(),
-            ifindex,
+            interface: name(ifindex),
             mode: self.mode.name(),
-            cause: cause.into(),
+            cause: reasons(&cause),
             hint: hint(self.mode),
         };
         let id = program.attach_to_if_index(ifindex, flags).map_err(fail)?;
@@ -124,6 +124,26 @@ impl Links {
         drop(program.take_link(id).ok()?);
         Some(())
     }
+}
+
+/// Name of an interface of this namespace, or its index where it is gone.
+fn name(ifindex: u32) -> String {
+    let name = nix::net::if_::if_indextoname(ifindex).ok().and_then(|name| name.into_string().ok());
+    name.unwrap_or_else(|| format!("index {ifindex}"))
+}
+
+/// An error and what caused it, each once.
+fn reasons(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let more = next.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = next.source();
+    }
+    text
 }
 
 /// How the program of a link runs; none where that cannot be learned.
