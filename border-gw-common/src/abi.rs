@@ -1,10 +1,10 @@
 //! The layout of every BPF map: keys, values, limits. A change of layout is a change of `VERSION`.
 
 use crate::net::{Be16, MacAddr};
-use crate::verdict::MAX_REASONS;
+use crate::verdict::{MAX_ERRORS, MAX_REASONS};
 
 /// Version of this layout; it names the directory under bpffs, so that two layouts never share a map.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Border gateways on a server: slots of the FIB's outer maps.
 pub const MAX_DOMAINS: u32 = 4096;
@@ -77,6 +77,10 @@ pub mod map {
     pub const POLICERS: &str = "POLICERS";
     /// Array of `u64`: each policer's theoretical arrival time.
     pub const POLICER_STATE: &str = "POLICER_STATE";
+    /// Per-CPU array[1] of [`super::Complaint`]: from the program that refused a packet to the one that says so.
+    pub const COMPLAINTS: &str = "COMPLAINTS";
+    /// Programs by [`super::STAGE_ERROR`].
+    pub const STAGES: &str = "STAGES";
     /// Per-CPU array of `u64`: packets received, a program.
     pub const RECEIVED: &str = "RECEIVED";
     /// Per-CPU array of [`super::Tally`].
@@ -96,6 +100,11 @@ pub enum Entry {
     /// From the kernel, in a border gateway's namespace.
     Host = 2,
 }
+
+/// Index in `STAGES` of the program that makes ICMP errors.
+pub const STAGE_ERROR: u32 = 0;
+/// Name of that program.
+pub const ERROR_PROGRAM: &str = "error";
 
 impl Entry {
     /// The three, in the order of their counters.
@@ -189,6 +198,15 @@ pub const VIF_VALIDATE: u32 = 2;
 /// [`Vif::flags`]: may reach other VIFs of the border gateway.
 pub const VIF_TRANSIT: u32 = 4;
 
+/// [`Vif::flags`]: the MSS of TCP connections is held to what fits.
+pub const VIF_CLAMP_MSS: u32 = 8;
+/// [`Vif::flags`]: DSCP toward VPCs is translated.
+pub const VIF_DSCP_TO_VPC: u32 = 16;
+/// [`Attachment::flags`]: the MSS of TCP connections is held to what fits.
+pub const ATTACHMENT_CLAMP_MSS: u32 = 1;
+/// [`NextHop::flags`]: DSCP toward the customer is translated.
+pub const NEXT_HOP_DSCP: u32 = 1;
+
 /// A virtual interface.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,6 +231,14 @@ pub struct Vif {
     pub tags_len: u16,
     /// The line port's Ethernet address.
     pub mac: MacAddr,
+    /// Largest IP packet that it carries, in bytes.
+    pub mtu: u16,
+    /// Zero.
+    pub reserved: u16,
+    /// From where errors about IPv4 packets come: its own address, or the server's identifier.
+    pub error_v4: Address,
+    /// The same for IPv6; zeros without an address of its own.
+    pub error_v6: Address,
 }
 
 /// A VPC attachment.
@@ -231,8 +257,14 @@ pub struct Attachment {
     pub hash_mode: u32,
     /// Ethernet address of the VPC's router.
     pub router_mac: MacAddr,
-    /// Zero.
-    pub reserved: u16,
+    /// Largest IP packet that it carries, in bytes.
+    pub mtu: u16,
+    /// `ATTACHMENT_*` bits.
+    pub flags: u32,
+    /// From where errors about IPv4 packets come: its router, or the server's identifier.
+    pub error_v4: Address,
+    /// The same for IPv6; zeros without a router of that family.
+    pub error_v6: Address,
 }
 
 /// A border gateway.
@@ -368,8 +400,44 @@ pub struct NextHop {
     pub header_len: u8,
     /// Ready to copy; lengths, outer checksum, source port, DSCP and the `EtherType` are patched.
     pub header: [u8; HEADER],
+    /// `NEXT_HOP_*` bits.
+    pub flags: u32,
     /// Zero.
-    pub reserved: u64,
+    pub reserved: u32,
+}
+
+/// A packet about which its sender is to be told: what the program that makes ICMP errors needs of it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Complaint {
+    /// The program that received it, as its number.
+    pub entry: u32,
+    /// Index of the VIF or attachment.
+    pub index: u32,
+    /// [`V4`] or [`V6`].
+    pub version: u32,
+    /// Where the IP packet starts, in the frame.
+    pub at: u32,
+    /// Bytes of the IP packet.
+    pub len: u32,
+    /// Where the outer IP packet ends; 0 without a tunnel.
+    pub outer_end: u32,
+    /// IP version of the tunnel.
+    pub outer_version: u32,
+    /// Where its transport header starts, in the frame.
+    pub transport: u32,
+    /// Its transport protocol.
+    pub protocol: u8,
+    /// 1 for a fragment that does not hold the transport header.
+    pub later_fragment: u8,
+    /// MTU of the next hop, where the packet is too big for it.
+    pub mtu: u16,
+    /// The `DropReason` as its number.
+    pub reason: u32,
+    /// Who is told.
+    pub to: Address,
+    /// The VTEP by which it is told.
+    pub outer_source: Address,
 }
 
 /// A policer: a cap, or a punt limiter (whose "bytes" are packets).
@@ -401,6 +469,8 @@ pub enum VifPolicer {
     PuntRest = 4,
     /// Answers to ARP and neighbour solicitations of anybody else, in packets.
     Answer = 5,
+    /// ICMP errors, in packets.
+    Error = 6,
 }
 
 /// Index in `POLICERS` of a VIF's policer.
@@ -409,16 +479,29 @@ pub const fn vif_policer(vif: u32, which: VifPolicer) -> u32 {
     vif * VIF_POLICERS + which as u32
 }
 
-/// Index in `POLICERS` of an attachment's punt limiter.
+/// Policers of an attachment.
+pub const ATTACHMENT_POLICERS: u32 = 2;
+
+/// Index of an attachment's policer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum AttachmentPolicer {
+    /// Punts, in packets.
+    Punt = 0,
+    /// ICMP errors, in packets.
+    Error = 1,
+}
+
+/// Index in `POLICERS` of an attachment's policer.
 #[inline(always)]
-pub const fn attachment_policer(attachment: u32) -> u32 {
-    MAX_VIFS * VIF_POLICERS + attachment
+pub const fn attachment_policer(attachment: u32, which: AttachmentPolicer) -> u32 {
+    MAX_VIFS * VIF_POLICERS + attachment * ATTACHMENT_POLICERS + which as u32
 }
 
 /// Index in `POLICERS` of a connection's cap; `direction` is [`TO_VPC`] or [`TO_CUSTOMER`].
 #[inline(always)]
 pub const fn connection_policer(connection: u32, direction: u32) -> u32 {
-    attachment_policer(MAX_ATTACHMENTS) + connection * 2 + direction
+    attachment_policer(MAX_ATTACHMENTS, AttachmentPolicer::Punt) + connection * 2 + direction
 }
 
 /// Index in `POLICERS` of a port's egress limit.
@@ -447,8 +530,8 @@ pub struct Tally {
     pub passed: u64,
     /// Packets turned into answers.
     pub answered: u64,
-    /// Zero.
-    pub reserved: [u64; 4],
+    /// Of these, the errors, by `DropReason::error_index`.
+    pub errors: [u64; MAX_ERRORS],
     /// Packets dropped, by `DropReason`.
     pub drops: [u64; MAX_REASONS],
 }
@@ -530,14 +613,15 @@ const _: () = {
     assert!(size_of::<Settings>() == 24);
     assert!(size_of::<Port>() == 12);
     assert!(size_of::<VifKey>() == 12);
-    assert!(size_of::<Vif>() == 104);
-    assert!(size_of::<Attachment>() == 88);
+    assert!(size_of::<Vif>() == 140);
+    assert!(size_of::<Attachment>() == 124);
     assert!(size_of::<VtepKey>() == 24);
     assert!(size_of::<Route>() == 8);
     assert!(size_of::<Group>() == 520);
     assert!(size_of::<NextHop>() == 128);
     assert!(size_of::<Policer>() == 16);
-    assert!(size_of::<Tally>() == 512);
+    assert!(size_of::<Complaint>() == 72);
+    assert!(size_of::<Tally>() == 544);
     assert!(size_of::<Traffic>() == 64);
     assert!(MAX_VIFS <= 1 << 16 && MAX_ATTACHMENTS <= 1 << 16);
     assert!(BUCKETS.is_power_of_two());

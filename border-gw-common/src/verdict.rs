@@ -11,6 +11,10 @@ pub enum Verdict {
     Pass,
     /// Turned into an answer that leaves by the port on which the question came.
     Answer,
+    /// Not forwarded, and its sender may be to be told: the program `error` goes on. No packet ends so.
+    Complain,
+    /// Not forwarded, and turned into an ICMP error that tells its sender why.
+    Refuse(DropReason),
     /// Dropped.
     Drop(DropReason),
 }
@@ -29,7 +33,7 @@ macro_rules! reasons {
             /// Every reason, in the order of the counters.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
 
-            /// The value of the metric's label `reason`.
+            /// The value of the metric's label `reason`, of drops and of ICMP errors.
             pub const fn label(self) -> &'static str {
                 match self { $(Self::$name => $label,)+ }
             }
@@ -89,6 +93,35 @@ reasons! {
     Congestion = "congestion", "Marked as congested in the tunnel, and the packet inside cannot carry the mark (RFC 6040).";
 }
 
+/// Reasons that a sender is told, in the order of their counters.
+pub const ERRORS: [DropReason; 6] = [
+    DropReason::TtlExpired,
+    DropReason::NoRoute,
+    DropReason::NextHopDead,
+    DropReason::SourceInvalid,
+    DropReason::Transit,
+    DropReason::TooBig,
+];
+
+/// Room for them in a counter record.
+pub const MAX_ERRORS: usize = 8;
+
+impl DropReason {
+    /// Index in [`ERRORS`] of a reason that senders are told.
+    #[inline(always)]
+    pub const fn error_index(self) -> Option<usize> {
+        Some(match self {
+            Self::TtlExpired => 0,
+            Self::NoRoute => 1,
+            Self::NextHopDead => 2,
+            Self::SourceInvalid => 3,
+            Self::Transit => 4,
+            Self::TooBig => 5,
+            _ => return None,
+        })
+    }
+}
+
 /// Room for reasons in a counter record.
 pub const MAX_REASONS: usize = 56;
 
@@ -97,6 +130,14 @@ const _: () = assert!(DropReason::ALL.len() <= MAX_REASONS);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reason_that_is_told_has_a_counter_of_its_own() {
+        for reason in DropReason::ALL {
+            let index = ERRORS.iter().position(|error| error == reason);
+            assert_eq!(reason.error_index(), index, "{reason:?}");
+        }
+    }
 
     #[test]
     fn a_reason_is_the_index_of_its_counter_and_its_label_is_unique() {

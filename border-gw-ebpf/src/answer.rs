@@ -5,7 +5,7 @@ use border_gw_common::net::MacAddr;
 use border_gw_common::verdict::DropReason;
 
 use crate::checksum;
-use crate::headers::{Ip, be16};
+use crate::headers::{self, Ip, be16};
 use crate::packet::Packet;
 use crate::screen::{NEIGHBOR_ADVERTISEMENT, Reach, reach};
 
@@ -60,6 +60,13 @@ pub fn arp_reply<P: Packet>(
     let mut to = [0; 6];
     to.copy_from_slice(&asker[..6]);
     address_frame(packet, ethernet, MacAddr(to), mac)
+}
+
+/// Sends an Ethernet frame back to where it came from.
+#[inline(always)]
+pub fn return_frame<P: Packet>(packet: &mut P, at: usize, from: MacAddr) -> Result<(), DropReason> {
+    let asker = headers::mac(packet.window::<12>(at).ok_or(DropReason::Truncated)?, 6);
+    address_frame(packet, at, asker, from)
 }
 
 /// Writes the addresses of an Ethernet header.
@@ -145,13 +152,7 @@ pub fn advertise<P: Packet>(
         to = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
         address_frame(packet, ethernet, MacAddr([0x33, 0x33, 0, 0, 0, 1]), mac)?;
     } else {
-        let asker = *packet.window::<12>(ethernet).ok_or(DropReason::Truncated)?;
-        address_frame(
-            packet,
-            ethernet,
-            MacAddr([asker[6], asker[7], asker[8], asker[9], asker[10], asker[11]]),
-            mac,
-        )?;
+        return_frame(packet, ethernet, mac)?;
     }
     let header = packet.window::<40>(ip.at).ok_or(DropReason::Truncated)?;
     header[4..6].copy_from_slice(&(ADVERTISEMENT as u16).to_be_bytes());

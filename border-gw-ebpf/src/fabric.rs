@@ -1,18 +1,20 @@
 //! Program `fabric`: from VPC hosts to customers' lines, to other VPCs, or to the gateway itself.
 
 use border_gw_common::abi::{
-    Address, Attachment, Entry, OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER, Owner, Port, Settings, V4, V6, VtepKey,
-    attachment_policer, attachment_scope, entry_scope,
+    Address, Attachment, AttachmentPolicer, Entry, OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER, Owner, Port,
+    Settings, V4, V6, VtepKey, attachment_policer, attachment_scope, entry_scope,
 };
 use border_gw_common::verdict::{DropReason, Verdict};
 
 use crate::Outcome;
 use crate::answer;
 use crate::checksum;
+use crate::error;
 use crate::forward::{Origin, forward};
 use crate::headers::{
     self, ETHERNET, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ip, PROTOCOL_UDP, be16, mac,
 };
+use crate::icmp::Refusal;
 use crate::packet::Packet;
 use crate::rewrite;
 use crate::screen::{NEIGHBOR_SOLICITATION, Reach, Screened, screen};
@@ -28,15 +30,17 @@ pub fn fabric<P: Packet, T: Tables>(packet: &mut P, tables: &T, ifindex: u32) ->
 
 /// A VXLAN packet to our VTEP.
 #[derive(Clone, Copy)]
-struct Outer {
-    version: u32,
-    source: Address,
+pub struct Outer {
+    /// IP version of the tunnel.
+    pub version: u32,
+    /// The VTEP that it comes from.
+    pub source: Address,
     /// The ECN field that the underlay may have marked.
     ecn: u8,
     /// Where the VXLAN header starts.
     vxlan: usize,
     /// Where the outer IP packet ends.
-    end: usize,
+    pub end: usize,
 }
 
 /// A frame's attachment.
@@ -195,7 +199,8 @@ fn from_arp<P: Packet, T: Tables>(
         return Err(DropReason::NeighborNotForUs);
     }
     answer::arp_reply(packet, ingress.inner, at, ingress.attachment.router_mac)?;
-    return_to_vtep(packet, settings, ingress.outer, 0)
+    return_to_vtep(packet, settings, ingress.outer.version, &ingress.outer.source, 0)?;
+    Ok(Verdict::Answer)
 }
 
 #[inline(always)]
@@ -219,25 +224,27 @@ fn from_solicitation<P: Packet, T: Tables>(
         return Err(DropReason::Headroom);
     }
     let grown = answer::advertise(packet, ingress.inner, ip, &target, ingress.attachment.router_mac)?;
-    return_to_vtep(packet, settings, ingress.outer, grown)
+    return_to_vtep(packet, settings, ingress.outer.version, &ingress.outer.source, grown)?;
+    Ok(Verdict::Answer)
 }
 
-/// Sends an answer back to the VTEP that asked, in the tunnel header that it came with; it is `grown` bytes longer.
+/// Sends an answer back to the VTEP `to`, in the tunnel header that the question came with; it is `grown` bytes longer.
 #[inline(always)]
-fn return_to_vtep<P: Packet>(
+pub fn return_to_vtep<P: Packet>(
     packet: &mut P,
     settings: &Settings,
-    outer: Outer,
+    version: u32,
+    to: &Address,
     grown: i32,
-) -> Result<Verdict, DropReason> {
-    let asker = *packet.window::<12>(0).ok_or(DropReason::Truncated)?;
-    answer::address_frame(packet, 0, mac(&asker, 6), mac(&asker, 0))?;
-    if outer.version == V4 {
+) -> Result<(), DropReason> {
+    let ours = mac(packet.window::<6>(0).ok_or(DropReason::Truncated)?, 0);
+    answer::return_frame(packet, 0, ours)?;
+    if version == V4 {
         let bytes = packet.window::<28>(ETHERNET).ok_or(DropReason::Truncated)?;
         add_len(bytes, 2, grown);
         bytes[8] = OUTER_TTL;
         bytes[12..16].copy_from_slice(&settings.vtep[..4]);
-        bytes[16..20].copy_from_slice(&outer.source[..4]);
+        bytes[16..20].copy_from_slice(&to[..4]);
         rewrite::write_ipv4_checksum(bytes)?;
         add_len(bytes, 24, grown);
         // No checksum, as on everything that we send (RFC 7348, section 5; RFC 6935).
@@ -247,11 +254,11 @@ fn return_to_vtep<P: Packet>(
         add_len(bytes, 4, grown);
         bytes[7] = OUTER_TTL;
         bytes[8..24].copy_from_slice(&settings.vtep);
-        bytes[24..40].copy_from_slice(&outer.source);
+        bytes[24..40].copy_from_slice(to);
         add_len(bytes, 44, grown);
         bytes[46..48].copy_from_slice(&[0, 0]);
     }
-    Ok(Verdict::Answer)
+    Ok(())
 }
 
 /// TTL or hop limit of tunnel packets.
@@ -271,29 +278,46 @@ fn from_ip<P: Packet, T: Tables>(
     ip: &mut Ip,
     screened: Screened,
 ) -> Result<Verdict, DropReason> {
+    match route_ip(packet, tables, ingress, ip, screened) {
+        Ok(verdict) => Ok(verdict),
+        Err(refusal) => {
+            let origin = (Entry::Fabric, ingress.index);
+            error::complain(tables, origin, Some(&ingress.outer), ip, screened, refusal)
+        }
+    }
+}
+
+#[inline(always)]
+fn route_ip<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    ingress: Ingress<'_>,
+    ip: &mut Ip,
+    screened: Screened,
+) -> Result<Verdict, Refusal> {
     match screened.destination {
-        Reach::LinkGroup => return Err(DropReason::Multicast),
-        Reach::LinkLocal => return Err(DropReason::MartianDestination),
+        Reach::LinkGroup => return Err(DropReason::Multicast.into()),
+        Reach::LinkLocal => return Err(DropReason::MartianDestination.into()),
         _ => {}
     }
     if screened.source != Reach::Global {
-        return Err(DropReason::LinkLocalSource);
+        return Err(DropReason::LinkLocalSource.into());
     }
     let domain = ingress.attachment.domain;
     let owner = Owner::new(OWNER_ATTACHMENT, ingress.index);
     if !is_inside(tables, ingress, ip.version, &ip.source) {
-        return Err(DropReason::SourceInvalid);
+        return Err(DropReason::SourceInvalid.into());
     }
     let route = tables.route(domain, ip.version, &ip.destination);
     if route.is_some_and(|route| route.owner.is_local()) {
-        return punt(packet, tables, ingress);
+        return Ok(punt(packet, tables, ingress)?);
     }
     if ip.ttl <= 1 {
-        return Err(DropReason::TtlExpired);
+        return Err(DropReason::TtlExpired.into());
     }
     let route = route.ok_or(DropReason::NoRoute)?;
     if route.owner == owner {
-        return Err(DropReason::Hairpin);
+        return Err(DropReason::Hairpin.into());
     }
     rewrite::combine_ecn(packet, ip, ingress.outer.ecn)?;
     let origin = Origin { domain, owner, connection: 0, hash_mode: ingress.attachment.hash_mode };
@@ -307,7 +331,7 @@ fn punt<P: Packet, T: Tables>(
     tables: &T,
     ingress: Ingress<'_>,
 ) -> Result<Verdict, DropReason> {
-    if !tables.charge(attachment_policer(ingress.index), 1, tables.now()) {
+    if !tables.charge(attachment_policer(ingress.index, AttachmentPolicer::Punt), 1, tables.now()) {
         return Err(DropReason::PuntLimit);
     }
     if packet.len() > ingress.outer.end && !packet.resize(ingress.outer.end) {

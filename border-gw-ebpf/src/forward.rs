@@ -8,6 +8,7 @@ use border_gw_common::verdict::{DropReason, Verdict};
 
 use crate::flow;
 use crate::headers::Ip;
+use crate::icmp::Refusal;
 use crate::packet::Packet;
 use crate::rewrite;
 use crate::tables::Tables;
@@ -33,21 +34,21 @@ pub fn forward<P: Packet, T: Tables>(
     ip: &Ip,
     origin: &Origin,
     route: Route,
-) -> Result<Verdict, DropReason> {
+) -> Result<Verdict, Refusal> {
     let hash = flow::hash(packet, ip, origin.hash_mode);
     let next_hop = member(tables, origin.domain, route.group, hash)?;
     if ip.len > usize::from(next_hop.mtu) {
-        return Err(DropReason::TooBig);
+        return Err(Refusal { reason: DropReason::TooBig, mtu: next_hop.mtu });
     }
     let bytes = ip.len as u32;
     let caps = caps(origin, next_hop);
     if let Err((place, reason)) = charge(tables, &caps, bytes) {
         count_policed(tables, origin.owner, next_hop.owner, place, bytes);
-        return Err(reason);
+        return Err(reason.into());
     }
     if let Err(reason) = send(packet, ip, next_hop, hash) {
         refund(tables, &caps, CAPS, bytes);
-        return Err(reason);
+        return Err(reason.into());
     }
     count(tables, origin.owner, next_hop.owner, bytes);
     Ok(Verdict::Forward(next_hop.egress_ifindex))

@@ -7,11 +7,13 @@
 
 pub mod answer;
 pub mod checksum;
+pub mod error;
 pub mod fabric;
 pub mod flow;
 pub mod forward;
 pub mod headers;
 pub mod host;
+pub mod icmp;
 pub mod line;
 pub mod packet;
 pub use border_gw_common::policer;

@@ -10,11 +10,13 @@ use border_gw_common::verdict::{DropReason, Verdict};
 
 use crate::Outcome;
 use crate::answer;
+use crate::error;
 use crate::forward::{Origin, forward};
 use crate::headers::{
     self, ETHERTYPE_ARP, ETHERTYPE_CFM, ETHERTYPE_EAPOL, ETHERTYPE_LLDP, ETHERTYPE_MIN, ETHERTYPE_SLOW,
     Frame, Ip, PROTOCOL_TCP, PROTOCOL_UDP,
 };
+use crate::icmp::Refusal;
 use crate::packet::Packet;
 use crate::rewrite;
 use crate::screen::{NEIGHBOR_ADVERTISEMENT, NEIGHBOR_SOLICITATION, Reach, Screened, screen};
@@ -145,29 +147,43 @@ fn from_ip<P: Packet, T: Tables>(
     ip: &Ip,
     screened: Screened,
 ) -> Result<Verdict, DropReason> {
+    match route_ip(packet, tables, ingress, ip, screened) {
+        Ok(verdict) => Ok(verdict),
+        Err(refusal) => error::complain(tables, (Entry::Line, ingress.index), None, ip, screened, refusal),
+    }
+}
+
+#[inline(always)]
+fn route_ip<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    ingress: Ingress<'_>,
+    ip: &Ip,
+    screened: Screened,
+) -> Result<Verdict, Refusal> {
     let class = source_class(tables, ingress, ip, screened)?;
     match screened.destination {
-        Reach::LinkGroup => return punt_ip(packet, tables, ingress, ip, screened, class, false),
+        Reach::LinkGroup => return Ok(punt_ip(packet, tables, ingress, ip, screened, class, false)?),
         Reach::LinkLocal if ip.destination == ingress.vif.mac.link_local() => {
-            return punt_ip(packet, tables, ingress, ip, screened, class, true);
+            return Ok(punt_ip(packet, tables, ingress, ip, screened, class, true)?);
         }
-        Reach::LinkLocal => return Err(DropReason::MartianDestination),
+        Reach::LinkLocal => return Err(DropReason::MartianDestination.into()),
         _ => {}
     }
     let route = tables.route(ingress.vif.domain, ip.version, &ip.destination);
     if let Some(local) = route.map(|route| route.owner).filter(|owner| owner.is_local()) {
         let own = local == Owner::new(OWNER_LOCAL_VIF, ingress.index);
-        return punt_ip(packet, tables, ingress, ip, screened, class, own);
+        return Ok(punt_ip(packet, tables, ingress, ip, screened, class, own)?);
     }
     if screened.source != Reach::Global {
-        return Err(DropReason::LinkLocalSource);
+        return Err(DropReason::LinkLocalSource.into());
     }
     if ip.ttl <= 1 {
-        return Err(DropReason::TtlExpired);
+        return Err(DropReason::TtlExpired.into());
     }
     let route = route.ok_or(DropReason::NoRoute)?;
     if route.owner.kind() == OWNER_VIF && ingress.vif.flags & VIF_TRANSIT == 0 {
-        return Err(DropReason::Transit);
+        return Err(DropReason::Transit.into());
     }
     let origin = Origin {
         domain: ingress.vif.domain,

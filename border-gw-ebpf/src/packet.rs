@@ -1,7 +1,10 @@
 //! A frame, seen through bounded windows.
 
 /// Bytes of headers that the path looks at; what lies deeper is payload. The verifier needs the bound.
-pub const MAX_OFFSET: usize = 1023;
+pub const MAX_OFFSET: usize = 1535;
+
+/// Most bytes that are summed at once: the largest `ICMPv6` error.
+pub const MAX_SUMMED: usize = 1280;
 
 /// A frame that can be read, written, moved at its front and cut at its end.
 pub trait Packet {
@@ -17,6 +20,10 @@ pub trait Packet {
     ///
     /// `N` is at least 2: the verifier learns nothing from a comparison that one byte makes.
     fn window<const N: usize>(&mut self, at: usize) -> Option<&mut [u8; N]>;
+
+    /// Sum of the `len` bytes at `at` as of 16-bit words in network order, folded to 16 bits; a last byte alone is the upper half
+    /// of a word (RFC 1071). None when the frame is shorter, or `len` is 0 or over [`MAX_SUMMED`].
+    fn sum(&mut self, at: usize, len: usize) -> Option<u32>;
 
     /// Adds `by` bytes of unknown content in front, or takes `-by` away. False: nothing was changed.
     fn move_front(&mut self, by: i32) -> bool;

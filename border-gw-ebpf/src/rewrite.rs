@@ -86,6 +86,17 @@ pub fn replace_header<P: Packet>(
     Ok(())
 }
 
+/// Moves the `N` bytes that stand `by` bytes into the frame to its front; `N` is even.
+#[inline(always)]
+pub fn move_header<const N: usize, P: Packet>(packet: &mut P, by: usize) -> Result<(), DropReason> {
+    for at in (0..N).step_by(2) {
+        // Word by word: a copy of all of it does not fit on the stack.
+        let word = *packet.window::<2>(by + at).ok_or(DropReason::Truncated)?;
+        *packet.window::<2>(at).ok_or(DropReason::Truncated)? = word;
+    }
+    Ok(())
+}
+
 #[inline(always)]
 fn copy<const N: usize, P: Packet>(
     packet: &mut P,

@@ -1,7 +1,8 @@
 //! The look-ups that the path needs, and the counters that it writes.
 
 use border_gw_common::abi::{
-    Address, Attachment, HostPort, NextHop, Owner, Port, Route, Settings, SourceClass, Vif, VifKey, VtepKey,
+    Address, Attachment, Complaint, HostPort, NextHop, Owner, Port, Route, Settings, SourceClass, Vif,
+    VifKey, VtepKey,
 };
 
 /// Everything around the packet: BPF maps in the kernel, plain maps in tests.
@@ -34,6 +35,10 @@ pub trait Tables {
     fn now(&self) -> u64;
     /// Takes `bytes` from a policer's bucket; false, and nothing taken, when they are not there.
     fn charge(&self, policer: u32, bytes: u32, now: u64) -> bool;
+    /// Notes that the sender of the packet at hand is to be told something.
+    fn complain(&self, complaint: &Complaint);
+    /// What was noted about the packet at hand.
+    fn complaint(&self) -> Option<Complaint>;
     /// Gives back what [`Tables::charge`] took.
     fn refund(&self, policer: u32, bytes: u32);
     /// Counts a packet of `bytes` for a VIF or attachment, as forwarded or as refused by a cap.

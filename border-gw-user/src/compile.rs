@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use border_gw_common::abi::{
-    Attachment, Connection, Domain, HostPort, OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER, OWNER_LOCAL_VIF,
+    Address, Attachment, Connection, Domain, HostPort, OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER, OWNER_LOCAL_VIF,
     OWNER_VIF, Owner, Port, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, Settings,
     VIF_ENABLED, VIF_TRANSIT, VIF_VALIDATE, Vif, VifKey, VtepKey,
 };
@@ -122,6 +122,10 @@ impl Compiler<'_> {
             tags,
             tags_len,
             mac: port.as_ref().map(|port| port.mac).unwrap_or_default(),
+            mtu: headers::line_mtu(vif, port.as_ref()),
+            reserved: 0,
+            error_v4: self.error_v4(vif.addresses.iter().map(|link| link.local.addr())),
+            error_v6: error_v6(vif.addresses.iter().map(|link| link.local.addr())),
         };
         // The record stays while its port or veth is missing, and its counters with it; nothing leads to it then.
         self.tables.vifs.insert(index, record);
@@ -182,7 +186,10 @@ impl Compiler<'_> {
             vni: vpc.vni.get(),
             hash_mode: gateway.hash as u32,
             router_mac: vpc.router.mac,
-            reserved: 0,
+            mtu: self.vpc_mtu(vpc),
+            flags: 0,
+            error_v4: self.error_v4(vpc.router.addresses.iter().copied()),
+            error_v6: error_v6(vpc.router.addresses.iter().copied()),
         };
         // As with a VIF: the record stays while its veth is missing.
         self.tables.attachments.insert(index, record);
@@ -190,6 +197,21 @@ impl Compiler<'_> {
         self.tables.attachment_by_vni.insert(vpc.vni.get(), index);
         self.tables.host_ports.insert(veth, HostPort { owner: Owner::new(OWNER_ATTACHMENT, index) });
         self.tables.devices.insert(veth);
+    }
+
+    /// What fits into a VPC by every fabric port.
+    fn vpc_mtu(&self, vpc: &VpcAttachment) -> u16 {
+        let ports = self.intent.fabric.interfaces.iter().filter_map(|name| self.observed.ports.get(name));
+        ports.map(|port| headers::tunnel_mtu(self.intent, vpc, port)).min().unwrap_or(vpc.mtu)
+    }
+
+    /// From where errors about IPv4 packets come: an address of the object, or what identifies the server.
+    fn error_v4(&self, mut own: impl Iterator<Item = IpAddr>) -> Address {
+        let own = own.find_map(|address| match address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        });
+        address(IpAddr::V4(own.unwrap_or(self.intent.gateway.router_id))).1
     }
 
     fn vpc_routes(&mut self, gateway: &BorderGateway, domain: u32, vpc: &VpcAttachment) {
@@ -302,6 +324,15 @@ impl Compiler<'_> {
     fn route(&mut self, domain: u32, prefix: IpNet, target: Target) {
         self.tables.routes.entry(domain).or_default().insert(prefix, target);
     }
+}
+
+/// From where errors about IPv6 packets come: zeros without an address of that family.
+fn error_v6(mut own: impl Iterator<Item = IpAddr>) -> Address {
+    let own = own.find_map(|address| match address {
+        IpAddr::V6(address) => Some(address.octets()),
+        IpAddr::V4(_) => None,
+    });
+    own.unwrap_or_default()
 }
 
 fn flag(set: bool, bit: u32) -> u32 {

@@ -5,16 +5,18 @@ use core::ptr;
 
 use aya_ebpf::bindings::xdp_action::XDP_DROP;
 use aya_ebpf::btf_maps::lpm_trie::Key;
-use aya_ebpf::btf_maps::{Array, ArrayOfMaps, DevMapHash, HashMap, LpmTrie, PerCpuArray};
+use aya_ebpf::btf_maps::{Array, ArrayOfMaps, DevMapHash, HashMap, LpmTrie, PerCpuArray, ProgramArray};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_map;
+use aya_ebpf::programs::XdpContext;
 use border_gw_common::abi::{
-    Address, Attachment, BUCKETS, Connection, Domain, Entry, Group, HostPort, MAX_ATTACHMENTS,
+    Address, Attachment, BUCKETS, Complaint, Connection, Domain, Entry, Group, HostPort, MAX_ATTACHMENTS,
     MAX_CONNECTIONS, MAX_DOMAINS, MAX_GROUPS, MAX_NEXT_HOPS, MAX_PORTS, MAX_ROUTES, MAX_SOURCES, MAX_VIFS,
-    MAX_VTEPS, NextHop, Owner, POLICERS as MAX_POLICERS, Policer, Port, Route, SCOPES, Settings, SourceClass,
-    Tally, Traffic, V4, Vif, VifKey, VtepKey, traffic_index,
+    MAX_VTEPS, NextHop, Owner, POLICERS as MAX_POLICERS, Policer, Port, Route, SCOPES, STAGE_ERROR, Settings,
+    SourceClass, Tally, Traffic, V4, Vif, VifKey, VtepKey, traffic_index,
 };
 use border_gw_common::verdict::Verdict;
+use border_gw_ebpf::packet::MAX_SUMMED;
 use border_gw_ebpf::policer;
 use border_gw_ebpf::tables::Tables;
 
@@ -67,6 +69,12 @@ static POLICERS: Array<Policer, { MAX_POLICERS as usize }> = Array::new();
 #[btf_map]
 static POLICER_STATE: Array<u64, { MAX_POLICERS as usize }> = Array::new();
 #[btf_map]
+static SCRATCH: PerCpuArray<[u8; SCRATCH_SIZE], 1> = PerCpuArray::new();
+#[btf_map]
+static COMPLAINTS: PerCpuArray<Complaint, 1> = PerCpuArray::new();
+#[btf_map]
+static STAGES: ProgramArray<1> = ProgramArray::new();
+#[btf_map]
 static RECEIVED: PerCpuArray<u64, { Entry::ALL.len() }> = PerCpuArray::new();
 #[btf_map]
 static TALLIES: PerCpuArray<Tally, { SCOPES as usize }> = PerCpuArray::new();
@@ -93,6 +101,14 @@ pub(crate) fn tally(scope: u32, verdict: Verdict) {
         Verdict::Punt(_) => tally.punted += 1,
         Verdict::Pass => tally.passed += 1,
         Verdict::Answer => tally.answered += 1,
+        Verdict::Refuse(reason) => {
+            tally.answered += 1;
+            if let Some(count) = reason.error_index().and_then(|index| tally.errors.get_mut(index)) {
+                *count += 1;
+            }
+        }
+        // It goes on, and ends elsewhere.
+        Verdict::Complain => {}
         Verdict::Drop(reason) => {
             if let Some(count) = tally.drops.get_mut(reason as usize) {
                 *count += 1;
@@ -105,6 +121,25 @@ pub(crate) fn tally(scope: u32, verdict: Verdict) {
 #[inline(always)]
 pub(crate) fn redirect(ifindex: u32) -> Option<u32> {
     DEVICES.redirect(ifindex, u64::from(XDP_DROP)).ok()
+}
+
+/// Most bytes that the helper summed at a time before Linux 6.13 (`bpf_csum_diff`, net/core/filter.c).
+pub(crate) const SUMMED_AT_ONCE: usize = 512;
+/// Bytes of the buffer that sums are taken over: whole parts.
+const SCRATCH_SIZE: usize = MAX_SUMMED.next_multiple_of(SUMMED_AT_ONCE);
+const _: () = assert!(SCRATCH_SIZE >= MAX_SUMMED + 4);
+
+/// This CPU's buffer for sums.
+#[inline(always)]
+pub(crate) fn scratch() -> Option<*mut u8> {
+    Some(SCRATCH.get_ptr_mut(0)?.cast())
+}
+
+/// Goes on in the program that makes ICMP errors; comes back only when it is not there.
+#[inline(always)]
+pub(crate) fn go_on_with_error(ctx: &XdpContext) {
+    // SAFETY: nothing here has a destructor.
+    unsafe { STAGES.tail_call(ctx, STAGE_ERROR) }
 }
 
 /// The look-ups of the path, in BPF maps.
@@ -223,6 +258,19 @@ impl Tables for Maps {
             }
         }
         false
+    }
+
+    #[inline(always)]
+    fn complain(&self, complaint: &Complaint) {
+        if let Some(place) = COMPLAINTS.get_ptr_mut(0) {
+            // SAFETY: this CPU's own record, in a map of fixed size.
+            unsafe { *place = *complaint };
+        }
+    }
+
+    #[inline(always)]
+    fn complaint(&self) -> Option<Complaint> {
+        COMPLAINTS.get(0).copied()
     }
 
     #[inline(always)]

@@ -1,19 +1,20 @@
 //! Entries: a context in, an action out. `Packet` over an XDP context is the one place with packet pointers.
 
-use core::ptr;
+use core::{hint, ptr};
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
-use aya_ebpf::helpers::generated::bpf_xdp_get_buff_len;
+use aya_ebpf::helpers::generated::{bpf_csum_diff, bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
 use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use border_gw_common::abi::Entry;
 use border_gw_common::verdict::{DropReason, Verdict};
 use border_gw_ebpf::Outcome;
-use border_gw_ebpf::packet::{MAX_OFFSET, Packet};
-use border_gw_ebpf::{fabric, host, line};
+use border_gw_ebpf::packet::{MAX_OFFSET, MAX_SUMMED, Packet};
+use border_gw_ebpf::tables::Tables as _;
+use border_gw_ebpf::{checksum, error, fabric, host, line};
 
-use crate::maps::{self, Maps};
+use crate::maps::{self, Maps, SUMMED_AT_ONCE};
 
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
@@ -25,7 +26,7 @@ fn line(ctx: XdpContext) -> u32 {
     maps::received(Entry::Line);
     let ifindex = ifindex(&ctx);
     let outcome = line::line(&mut Frame(&ctx), &Maps, ifindex);
-    finish(&ctx, ifindex, outcome)
+    told(&ctx, ifindex, outcome)
 }
 
 /// Frames from the fabric.
@@ -34,7 +35,7 @@ fn fabric(ctx: XdpContext) -> u32 {
     maps::received(Entry::Fabric);
     let ifindex = ifindex(&ctx);
     let outcome = fabric::fabric(&mut Frame(&ctx), &Maps, ifindex);
-    finish(&ctx, ifindex, outcome)
+    told(&ctx, ifindex, outcome)
 }
 
 /// Frames from the kernel, on the outer ends of veths.
@@ -44,6 +45,25 @@ fn host(ctx: XdpContext) -> u32 {
     let ifindex = ifindex(&ctx);
     let outcome = host::host(&mut Frame(&ctx), &Maps, ifindex);
     finish(&ctx, ifindex, outcome)
+}
+
+/// Makes the error about a packet that `line` or `fabric` refused, and counts it for them.
+#[xdp]
+fn error(ctx: XdpContext) -> u32 {
+    let ifindex = ifindex(&ctx);
+    let outcome = error::error(&mut Frame(&ctx), &Maps);
+    finish(&ctx, ifindex, outcome)
+}
+
+/// Lets another program tell a sender why its packet is refused; without that one, the packet is just dropped.
+#[inline(always)]
+fn told(ctx: &XdpContext, ingress: u32, mut outcome: Outcome) -> u32 {
+    if matches!(outcome.verdict, Verdict::Complain) {
+        maps::go_on_with_error(ctx);
+        let reason = Maps.complaint().map_or(0, |complaint| complaint.reason);
+        outcome.verdict = Verdict::Drop(error::told_reason(reason));
+    }
+    finish(ctx, ingress, outcome)
 }
 
 #[inline(always)]
@@ -60,8 +80,8 @@ fn finish(ctx: &XdpContext, ingress: u32, outcome: Outcome) -> u32 {
         Verdict::Forward(ifindex) | Verdict::Punt(ifindex) => Some(ifindex),
         // Not XDP_TX: on a veth whose peer has GRO and no XDP, that waits for the next packet (drivers/net/veth.c,
         // veth_xdp_flush).
-        Verdict::Answer => Some(ingress),
-        Verdict::Pass | Verdict::Drop(_) => None,
+        Verdict::Answer | Verdict::Refuse(_) => Some(ingress),
+        Verdict::Pass | Verdict::Complain | Verdict::Drop(_) => None,
     };
     let (verdict, action) = match (egress, outcome.verdict) {
         (Some(ifindex), verdict) => match maps::redirect(ifindex) {
@@ -83,6 +103,8 @@ fn trace(ctx: &XdpContext, verdict: Verdict) {
         Verdict::Punt(ifindex) => ("punt", ifindex),
         Verdict::Pass => ("pass", 0),
         Verdict::Answer => ("answer", 0),
+        Verdict::Refuse(reason) => ("refuse", reason as u32),
+        Verdict::Complain => ("complain", 0),
         Verdict::Drop(reason) => ("drop", reason as u32),
     };
     aya_log_ebpf::debug!(ctx, "{} {}", what, number);
@@ -113,6 +135,36 @@ impl Packet for Frame<'_> {
         }
         // SAFETY: `start..start + N` lies within the frame, and `&mut self` keeps other windows away.
         Some(unsafe { &mut *(start as *mut [u8; N]) })
+    }
+
+    #[inline(always)]
+    fn sum(&mut self, at: usize, len: usize) -> Option<u32> {
+        let buffer = maps::scratch()?;
+        if len == 0 || len > MAX_SUMMED {
+            return None;
+        }
+        // SAFETY: the buffer is this CPU's own and four bytes longer than `MAX_SUMMED`; the context is the program's own.
+        let sum = unsafe {
+            // What is behind the last byte of a word counts as zero.
+            buffer.add(len).cast::<u32>().write_unaligned(0);
+            if bpf_xdp_load_bytes(self.0.ctx, at as u32, buffer.cast(), len as u32) != 0 {
+                return None;
+            }
+            let mut sum = 0;
+            for part in 0..MAX_SUMMED.div_ceil(SUMMED_AT_ONCE) {
+                let left = ((len + 3) & !3).saturating_sub(part * SUMMED_AT_ONCE).min(SUMMED_AT_ONCE);
+                // The compiler knows the bound by a signed comparison, of which the verifier makes nothing.
+                let left = hint::black_box(left);
+                if left > SUMMED_AT_ONCE {
+                    return None;
+                }
+                let from = buffer.add(part * SUMMED_AT_ONCE);
+                sum = bpf_csum_diff(ptr::null_mut(), 0, from.cast(), left as u32, sum as u32);
+            }
+            sum as u32
+        };
+        // The helper sums words as this machine reads them.
+        Some(u32::from(u16::from_be(checksum::fold(sum))))
     }
 
     #[inline(always)]

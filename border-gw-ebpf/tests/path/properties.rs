@@ -1,8 +1,8 @@
 //! What holds for every packet: no panic, one verdict, no way out of a border gateway, hop count and checksum, caps.
 
 use border_gw_common::abi::{
-    ENTRY_SCOPES, Entry, MAX_VIFS, OWNER_ATTACHMENT, OWNER_VIF, VIF_TRANSIT, VifPolicer, attachment_policer,
-    connection_policer, vif_policer,
+    AttachmentPolicer, ENTRY_SCOPES, Entry, MAX_VIFS, OWNER_ATTACHMENT, OWNER_VIF, VIF_TRANSIT, VifPolicer,
+    attachment_policer, connection_policer, vif_policer,
 };
 use border_gw_common::net::{Be16, MacAddr};
 use border_gw_common::verdict::{DropReason, Verdict};
@@ -120,7 +120,8 @@ fn judge(world: &mut Memory, underlay: Underlay, input: &Input, room: usize) -> 
             assert_eq!(charged.len(), 1, "{input:?}");
             assert!(is_punt_limiter(*charged.first_key_value().unwrap().0), "{input:?}");
         }
-        Verdict::Answer => {
+        Verdict::Complain => panic!("no packet ends so: {input:?}"),
+        Verdict::Answer | Verdict::Refuse(_) => {
             assert!(charged.keys().all(|policer| is_punt_limiter(*policer)), "{input:?}");
             let source = &input.bytes[6..12];
             let mac = &frame.bytes()[..6];
@@ -143,7 +144,7 @@ fn judge(world: &mut Memory, underlay: Underlay, input: &Input, room: usize) -> 
 
 fn is_punt_limiter(policer: u32) -> bool {
     let of_vif = policer % vif_policer(1, VifPolicer::ToVpc) >= VifPolicer::PuntControl as u32;
-    let attachments = attachment_policer(0)..connection_policer(0, 0);
+    let attachments = attachment_policer(0, AttachmentPolicer::Punt)..connection_policer(0, 0);
     attachments.contains(&policer) || policer < attachments.start && of_vif
 }
 

@@ -1,6 +1,6 @@
 //! What is handed to the kernel, through which limiter, and what is refused on the way there.
 
-use border_gw_common::abi::{VifPolicer, attachment_policer, vif_policer};
+use border_gw_common::abi::{AttachmentPolicer, VifPolicer, attachment_policer, vif_policer};
 use border_gw_common::net::MacAddr;
 use border_gw_common::verdict::{DropReason as Drop, Verdict};
 use border_gw_ebpf::policer::policer;
@@ -393,7 +393,13 @@ fn every_class_has_its_own_limiter() {
         only_this_limiter(name, Entry::Line, PORT_A, &packet, vif_policer(VIF_A, class));
     }
     let router = in_vpc(Underlay::V4, VPC, 1, &icmp("10.1.2.3", "10.1.0.1", 8, &[0; 60]));
-    only_this_limiter("a ping from a VPC", Entry::Fabric, FABRIC, &router, attachment_policer(VPC));
+    only_this_limiter(
+        "a ping from a VPC",
+        Entry::Fabric,
+        FABRIC,
+        &router,
+        attachment_policer(VPC, AttachmentPolicer::Punt),
+    );
 }
 
 /// A packet is charged to one limiter as one packet, passes when all others are exhausted, and is refused when it is.

@@ -8,7 +8,7 @@ use border_gw_common::abi::{
     attachment_scope, connection_policer, entry_scope, port_policer, vif_policer, vif_scope,
 };
 use border_gw_common::verdict::{DropReason, Verdict};
-use border_gw_ebpf::{Outcome, fabric, host, line};
+use border_gw_ebpf::{Outcome, error, fabric, host, line};
 
 use super::datagram::Datagram;
 use super::frame::Frame;
@@ -37,11 +37,13 @@ pub(crate) enum Want {
 
 /// Runs a program.
 pub(crate) fn run(entry: Entry, frame: &mut Frame, tables: &Memory, ifindex: u32) -> Outcome {
-    match entry {
+    let outcome = match entry {
         Entry::Line => line::line(frame, tables, ifindex),
         Entry::Fabric => fabric::fabric(frame, tables, ifindex),
         Entry::Host => host::host(frame, tables, ifindex),
-    }
+    };
+    // As the kernel goes on in another program.
+    if outcome.verdict == Verdict::Complain { error::error(frame, tables) } else { outcome }
 }
 
 /// A row of a table.

@@ -1,6 +1,8 @@
 //! An owned frame under the rules of an XDP buffer: bounded windows, headroom, tailroom.
 
-use border_gw_ebpf::packet::{MAX_OFFSET, Packet};
+use border_gw_ebpf::packet::{MAX_OFFSET, MAX_SUMMED, Packet};
+
+use super::wire::checksum;
 
 /// Bytes in front of a frame (`XDP_PACKET_HEADROOM`).
 const HEADROOM: usize = 256;
@@ -51,6 +53,12 @@ impl Packet for Frame {
             return None;
         }
         self.buffer[self.front..].get_mut(at..at + N)?.first_chunk_mut()
+    }
+
+    fn sum(&mut self, at: usize, len: usize) -> Option<u32> {
+        let bytes =
+            self.buffer[self.front..].get(at..at + len).filter(|_| (1..=MAX_SUMMED).contains(&len))?;
+        Some(u32::from(!checksum(bytes)))
     }
 
     fn move_front(&mut self, by: i32) -> bool {

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use border_gw_common::abi::{
-    Address, Attachment, BUCKETS, Flow, HostPort, NextHop, Owner, Policer, Port, Route, Settings,
+    Address, Attachment, BUCKETS, Complaint, Flow, HostPort, NextHop, Owner, Policer, Port, Route, Settings,
     SourceClass, V4, V6, Vif, VifKey, VtepKey,
 };
 use border_gw_ebpf::policer;
@@ -66,6 +66,7 @@ pub(crate) struct Memory {
     pub(crate) clock: Cell<u64>,
     states: RefCell<BTreeMap<u32, u64>>,
     traffic: RefCell<BTreeMap<(Owner, u32), Flow>>,
+    complaint: Cell<Option<Complaint>>,
 }
 
 impl Memory {
@@ -97,6 +98,14 @@ impl Memory {
 }
 
 impl Tables for Memory {
+    fn complain(&self, complaint: &Complaint) {
+        self.complaint.set(Some(*complaint));
+    }
+
+    fn complaint(&self) -> Option<Complaint> {
+        self.complaint.get()
+    }
+
     fn settings(&self) -> Option<&Settings> {
         Some(&self.settings)
     }

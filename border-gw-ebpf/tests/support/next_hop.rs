@@ -42,6 +42,7 @@ pub(crate) fn on_line(index: u32, vif: &Vif, neighbor: MacAddr, port: u32, mtu: 
         encapsulation: TAGGED,
         header_len,
         header,
+        flags: 0,
         reserved: 0,
     }
 }
@@ -81,6 +82,7 @@ pub(crate) fn at_vtep(settings: &Settings, to: &Tunnel) -> NextHop {
         encapsulation: if v4 { VXLAN_V4 } else { VXLAN_V6 },
         header_len,
         header,
+        flags: 0,
         reserved: 0,
     }
 }

@@ -1,10 +1,10 @@
 //! A small world: two border gateways with the same addresses, lines, VPCs one inside the other, broken groups.
 
 use border_gw_common::abi::{
-    Attachment, BUCKETS, HostPort, NAME, OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER, OWNER_LOCAL_VIF, OWNER_VIF,
-    Owner, Port, Route, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, Settings,
-    TO_CUSTOMER, TO_VPC, VIF_ENABLED, VIF_POLICERS, VIF_VALIDATE, Vif, VifKey, VtepKey, attachment_policer,
-    connection_policer, port_policer,
+    Attachment, AttachmentPolicer, BUCKETS, HostPort, NAME, OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER,
+    OWNER_LOCAL_VIF, OWNER_VIF, Owner, Port, Route, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_OWN, SOURCE_PEER,
+    SOURCE_ROUTED, Settings, TO_CUSTOMER, TO_VPC, VIF_ENABLED, VIF_POLICERS, VIF_VALIDATE, Vif, VifKey,
+    VtepKey, attachment_policer, connection_policer, port_policer,
 };
 use border_gw_common::net::{Be16, MacAddr};
 use border_gw_ebpf::policer::policer;
@@ -187,7 +187,9 @@ pub(crate) fn world(underlay: Underlay) -> Memory {
     }
     // Generous caps everywhere, so that what is charged is seen.
     let vifs = (VIF_A * VIF_POLICERS)..((VIF_DOWN + 1) * VIF_POLICERS);
-    let vpcs = [VPC, NESTED, VPC_OTHER].map(attachment_policer);
+    let vpcs = [VPC, NESTED, VPC_OTHER].into_iter().flat_map(|vpc| {
+        [AttachmentPolicer::Punt, AttachmentPolicer::Error].map(|which| attachment_policer(vpc, which))
+    });
     let connections =
         [1, 2].into_iter().flat_map(|c| [TO_VPC, TO_CUSTOMER].map(|to| connection_policer(c, to)));
     let ports = [PORT_A, PORT_B, FABRIC].map(|port| port_policer(port_index(port)));
@@ -225,6 +227,11 @@ fn lines(world: &mut Memory) {
             tags,
             tags_len: if inner == 0 { 4 } else { 8 },
             mac: port_mac(port),
+            mtu: 1500,
+            reserved: 0,
+            // Nobody is told anything, but where a case says so.
+            error_v4: [0; 16],
+            error_v6: [0; 16],
         };
         let next_hop = on_line(index, &vif, CUSTOMER, port_index(port), 1500);
         world.next_hops.insert(vif_next_hop(index), next_hop);
@@ -272,7 +279,10 @@ fn vpcs(world: &mut Memory, underlay: Underlay) {
             vni,
             hash_mode: 0,
             router_mac: router_mac(index),
-            reserved: 0,
+            mtu: 1500,
+            flags: 0,
+            error_v4: [0; 16],
+            error_v6: [0; 16],
         };
         world.attachments.insert(index, attachment);
         world.host_ports.insert(vpc_veth(index), HostPort { owner: Owner::new(OWNER_ATTACHMENT, index) });

@@ -56,7 +56,7 @@ impl Writer {
     }
 }
 
-fn next_hop(leads: &Leads, port: &PortState, mtu: u32, encapsulation: u8, header: &Writer) -> NextHop {
+fn next_hop(leads: &Leads, port: &PortState, mtu: u16, encapsulation: u8, header: &Writer) -> NextHop {
     NextHop {
         identity: leads.identity,
         domain: leads.domain,
@@ -64,10 +64,11 @@ fn next_hop(leads: &Leads, port: &PortState, mtu: u32, encapsulation: u8, header
         egress_ifindex: port.ifindex,
         port: leads.port,
         connection: leads.connection,
-        mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
+        mtu,
         encapsulation,
         header_len: header.len as u8,
         header: header.bytes,
+        flags: 0,
         reserved: 0,
     }
 }
@@ -81,8 +82,23 @@ pub(super) fn to_customer(vif: &VirtualInterface, port: &PortState, peer: MacAdd
     header.put(&port.mac.0);
     header.put(&tags[..usize::from(tags_len)]);
     header.put(&[0, 0]);
-    let mtu = port.mtu.saturating_sub(u32::from(tags_len)).min(u32::from(vif.mtu));
-    next_hop(leads, port, mtu, TAGGED, &header)
+    next_hop(leads, port, line_mtu(vif, Some(port)), TAGGED, &header)
+}
+
+/// What a VIF carries by its port, in bytes of IP.
+pub(super) fn line_mtu(vif: &VirtualInterface, port: Option<&PortState>) -> u16 {
+    let room = port.map(|port| port.mtu.saturating_sub(u32::from(vif.tag.len())));
+    smaller(vif.mtu, room)
+}
+
+/// What an attachment carries by a fabric port, in bytes of IP.
+pub(super) fn tunnel_mtu(intent: &Intent, vpc: &VpcAttachment, port: &PortState) -> u16 {
+    let overhead = if intent.fabric.vtep.is_ipv4() { OVERHEAD_V4 } else { OVERHEAD_V6 };
+    smaller(vpc.mtu, Some(port.mtu.saturating_sub(overhead)))
+}
+
+fn smaller(declared: u16, room: Option<u32>) -> u16 {
+    room.and_then(|room| u16::try_from(room).ok()).map_or(declared, |room| room.min(declared))
 }
 
 /// Outer Ethernet, IP, UDP, VXLAN and inner Ethernet; lengths, checksum, DSCP, source port and `EtherType` are patched.
@@ -97,18 +113,18 @@ pub(super) fn to_vtep(
     let mut header = Writer::new();
     header.put(&gateway.0);
     header.put(&port.mac.0);
-    let (encapsulation, overhead) = match (intent.fabric.vtep, vtep.address) {
+    let encapsulation = match (intent.fabric.vtep, vtep.address) {
         (IpAddr::V4(from), IpAddr::V4(to)) => {
             header.put(&[0x08, 0x00, 0x45, 0, 0, 0, 0, 0, 0x40, 0, OUTER_TTL, 17, 0, 0]);
             header.put(&from.octets());
             header.put(&to.octets());
-            (VXLAN_V4, OVERHEAD_V4)
+            VXLAN_V4
         }
         (from, to) => {
             header.put(&[0x86, 0xdd, 0x60, 0, 0, 0, 0, 0, 17, OUTER_TTL]);
             header.put(&v6(from));
             header.put(&v6(to));
-            (VXLAN_V6, OVERHEAD_V6)
+            VXLAN_V6
         }
     };
     header.put(&[0, 0]);
@@ -120,8 +136,7 @@ pub(super) fn to_vtep(
     header.put(&vtep.mac.0);
     header.put(&vpc.router.mac.0);
     header.put(&[0, 0]);
-    let mtu = port.mtu.saturating_sub(overhead).min(u32::from(vpc.mtu));
-    next_hop(leads, port, mtu, encapsulation, &header)
+    next_hop(leads, port, tunnel_mtu(intent, vpc, port), encapsulation, &header)
 }
 
 /// The 16 bytes of an IPv6 address; both VTEPs are of one family, which the intent guarantees.

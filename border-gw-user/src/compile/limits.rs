@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use border_gw_common::abi::{
-    Policer, TO_CUSTOMER, TO_VPC, VifPolicer, attachment_policer, connection_policer, port_policer,
-    vif_policer,
+    AttachmentPolicer, Policer, TO_CUSTOMER, TO_VPC, VifPolicer, attachment_policer, connection_policer,
+    port_policer, vif_policer,
 };
 
 use crate::intent::{Cap, Caps};
@@ -25,6 +25,10 @@ const NEIGHBOR: PuntLimit = PuntLimit { rate: 100, burst: 100 };
 const ANSWER: PuntLimit = PuntLimit { rate: 200, burst: 100 };
 /// Ping to the gateway, and whatever else: enough for a person.
 const REST: PuntLimit = PuntLimit { rate: 1_000, burst: 500 };
+
+/// ICMP errors (RFC 1812, section 4.3.2.8; RFC 4443, section 2.4 (f)): some traceroutes at once, and each connection that
+/// has to learn an MTU.
+const ERROR: PuntLimit = PuntLimit { rate: 200, burst: 200 };
 
 type Policers = BTreeMap<u32, Policer>;
 
@@ -51,11 +55,13 @@ pub(super) fn vif(policers: &mut Policers, index: u32, caps: &Caps) {
     punt(policers, vif_policer(index, VifPolicer::PuntNeighbor), &NEIGHBOR);
     punt(policers, vif_policer(index, VifPolicer::PuntRest), &REST);
     punt(policers, vif_policer(index, VifPolicer::Answer), &ANSWER);
+    punt(policers, vif_policer(index, VifPolicer::Error), &ERROR);
 }
 
-/// An attachment's punt limiter.
+/// An attachment's limiters.
 pub(super) fn attachment(policers: &mut Policers, index: u32) {
-    punt(policers, attachment_policer(index), &REST);
+    punt(policers, attachment_policer(index, AttachmentPolicer::Punt), &REST);
+    punt(policers, attachment_policer(index, AttachmentPolicer::Error), &ERROR);
 }
 
 /// A connection's caps.

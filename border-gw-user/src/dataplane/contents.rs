@@ -10,8 +10,8 @@ use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValue
 use aya::{Ebpf, Pod};
 use border_gw_common::abi::{self, map as names};
 use border_gw_common::abi::{
-    Attachment, Connection, Domain, Group, HostPort, NAME, NextHop, Owner, Policer, Port, Route, Settings,
-    SourceClass, Tally, Traffic, Vif, VifKey, VtepKey,
+    Attachment, AttachmentPolicer, Connection, Domain, Group, HostPort, NAME, NextHop, Owner, Policer, Port,
+    Route, Settings, SourceClass, Tally, Traffic, Vif, VifKey, VtepKey,
 };
 use border_gw_common::policer;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -21,7 +21,7 @@ use super::{Error, counters, syscalls};
 use crate::tables::{Installed, Op};
 
 /// Every map of the object, all of them pinned.
-pub(super) const NAMES: [&str; 22] = [
+pub(super) const NAMES: [&str; 24] = [
     names::SETTINGS,
     names::PORTS,
     names::HOST_PORTS,
@@ -41,6 +41,8 @@ pub(super) const NAMES: [&str; 22] = [
     names::NEXT_HOPS,
     names::POLICERS,
     names::POLICER_STATE,
+    names::COMPLAINTS,
+    names::STAGES,
     names::RECEIVED,
     names::TALLIES,
     names::TRAFFIC,
@@ -216,7 +218,8 @@ impl Contents {
         let policers = if owner.kind() == abi::OWNER_VIF {
             index * abi::VIF_POLICERS..(index + 1) * abi::VIF_POLICERS
         } else {
-            abi::attachment_policer(index)..abi::attachment_policer(index) + 1
+            abi::attachment_policer(index, AttachmentPolicer::Punt)
+                ..abi::attachment_policer(index + 1, AttachmentPolicer::Punt)
         };
         for policer in policers {
             set(names::POLICER_STATE, &mut self.policer_state, policer, 0)?;
@@ -265,6 +268,10 @@ const NO_VIF: Vif = Vif {
     tags: [0; 8],
     tags_len: 0,
     mac: border_gw_common::net::MacAddr([0; 6]),
+    mtu: 0,
+    reserved: 0,
+    error_v4: [0; 16],
+    error_v6: [0; 16],
 };
 const NO_ATTACHMENT: Attachment = Attachment {
     name: [0; NAME],
@@ -273,7 +280,10 @@ const NO_ATTACHMENT: Attachment = Attachment {
     vni: 0,
     hash_mode: 0,
     router_mac: border_gw_common::net::MacAddr([0; 6]),
-    reserved: 0,
+    mtu: 0,
+    flags: 0,
+    error_v4: [0; 16],
+    error_v6: [0; 16],
 };
 const NO_GROUP: Group = Group { identity: 0, buckets: [0; abi::BUCKETS] };
 const NO_NEXT_HOP: NextHop = NextHop {
@@ -287,6 +297,7 @@ const NO_NEXT_HOP: NextHop = NextHop {
     encapsulation: abi::NOTHING,
     header_len: 0,
     header: [0; abi::HEADER],
+    flags: 0,
     reserved: 0,
 };
 

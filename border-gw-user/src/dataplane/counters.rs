@@ -6,20 +6,29 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use aya::Pod;
 use aya::maps::{Map, MapData, PerCpuArray};
 use border_gw_common::abi::{self, Entry, Owner, Tally, Traffic, map as names};
-use border_gw_common::verdict::MAX_REASONS;
+use border_gw_common::verdict::{MAX_ERRORS, MAX_REASONS};
 
 use super::error::map;
 use super::{Error, pins};
 
 /// Nothing was counted.
-pub const NO_TALLY: Tally =
-    Tally { forwarded: 0, punted: 0, passed: 0, answered: 0, reserved: [0; 4], drops: [0; MAX_REASONS] };
+pub const NO_TALLY: Tally = Tally {
+    forwarded: 0,
+    punted: 0,
+    passed: 0,
+    answered: 0,
+    errors: [0; MAX_ERRORS],
+    drops: [0; MAX_REASONS],
+};
 
 /// Adds a tally to a sum.
 pub(super) fn add(sum: &mut Tally, value: &Tally) {
     sum.forwarded += value.forwarded;
     sum.punted += value.punted;
     sum.passed += value.passed;
+    for (sum, value) in sum.errors.iter_mut().zip(value.errors) {
+        *sum += value;
+    }
     sum.answered += value.answered;
     for (sum, value) in sum.drops.iter_mut().zip(value.drops) {
         *sum += value;

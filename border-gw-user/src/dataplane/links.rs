@@ -5,26 +5,31 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
+use aya::maps::{MapData, ProgramArray};
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::XdpLink;
 use aya::programs::{ProgramError, Xdp, XdpMode as Mode};
-use border_gw_common::abi::Entry;
+use border_gw_common::abi::{ERROR_PROGRAM, Entry, STAGE_ERROR, map as names};
 use log::debug;
 
+use super::error::map;
 use super::{Error, mode, syscalls};
 use crate::intent::XdpMode;
 
-/// Loads the three programs.
+/// Loads the programs, and lets those that refuse a packet go on in the one that says so.
 pub(super) fn load(object: &mut Ebpf) -> Result<(), Error> {
-    for entry in Entry::ALL {
-        let program = program(object, entry)?;
-        program.load().map_err(|cause| Error::Program { program: entry.name(), cause: cause.into() })?;
+    for name in Entry::ALL.into_iter().map(Entry::name).chain([ERROR_PROGRAM]) {
+        let program = program(object, name)?;
+        program.load().map_err(|cause| Error::Program { program: name, cause: cause.into() })?;
     }
-    Ok(())
+    let found = object.take_map(names::STAGES).ok_or(Error::NoMap(names::STAGES))?;
+    let mut stages: ProgramArray<MapData> = map("open", names::STAGES, found.try_into())?;
+    let error = program(object, ERROR_PROGRAM)?;
+    let error = error.fd().map_err(|cause| Error::Program { program: ERROR_PROGRAM, cause: cause.into() })?;
+    map("write", names::STAGES, stages.set(STAGE_ERROR, error, 0))
 }
 
-fn program(object: &mut Ebpf, entry: Entry) -> Result<&mut Xdp, Error> {
-    let name = entry.name();
+fn program<'a>(object: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {
     let program = object.program_mut(name).ok_or(Error::NoProgram(name))?;
     let program: Result<&mut Xdp, ProgramError> = program.try_into();
     program.map_err(|cause| Error::Program { program: name, cause: cause.into() })
@@ -59,7 +64,7 @@ impl Links {
             if self.attached.contains_key(&link) && self.path(link).exists() {
                 continue;
             }
-            let mode = self.attach_one(program(object, *entry)?, link)?;
+            let mode = self.attach_one(program(object, entry.name())?, link)?;
             self.attached.insert(link, mode);
         }
         Ok(())

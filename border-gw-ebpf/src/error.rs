@@ -1,0 +1,117 @@
+//! Program `error`: makes the ICMP error about a packet that `line` or `fabric` refused. A program of its own, because the
+//! verifier would else follow it from every place that refuses.
+
+use border_gw_common::abi::{
+    AttachmentPolicer, Complaint, Entry, V4, VifPolicer, attachment_policer, attachment_scope, entry_scope,
+    vif_policer, vif_scope,
+};
+use border_gw_common::verdict::{DropReason, ERRORS, Verdict};
+
+use crate::Outcome;
+use crate::answer;
+use crate::fabric::{Outer, return_to_vtep};
+use crate::headers::Ip;
+use crate::icmp::{self, Refusal};
+use crate::packet::Packet;
+use crate::screen::{Reach, Screened};
+use crate::tables::Tables;
+
+/// Notes that a packet is refused, where its sender may be to be told: [`error`] goes on from there.
+#[inline(always)]
+pub fn complain<T: Tables>(
+    tables: &T,
+    (entry, index): (Entry, u32),
+    outer: Option<&Outer>,
+    ip: &Ip,
+    screened: Screened,
+    refusal: Refusal,
+) -> Result<Verdict, DropReason> {
+    let reason = refusal.reason;
+    let hosts = screened.source == Reach::Global && screened.destination == Reach::Global;
+    if reason.error_index().is_none() || !hosts {
+        return Err(reason);
+    }
+    tables.complain(&Complaint {
+        entry: entry as u32,
+        index,
+        version: ip.version,
+        at: ip.at as u32,
+        len: ip.len as u32,
+        outer_end: outer.map_or(0, |outer| outer.end as u32),
+        outer_version: outer.map_or(0, |outer| outer.version),
+        transport: ip.transport as u32,
+        protocol: ip.protocol,
+        later_fragment: u8::from(ip.later_fragment),
+        mtu: refusal.mtu,
+        reason: reason as u32,
+        to: ip.source,
+        outer_source: outer.map_or([0; 16], |outer| outer.source),
+    });
+    Ok(Verdict::Complain)
+}
+
+/// Makes the error that a complaint asks for, out of the packet that it is about; or drops it, when nobody may be told.
+#[inline(always)]
+pub fn error<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Outcome {
+    let Some(about) = &tables.complaint() else {
+        return Outcome { scope: entry_scope(Entry::Host), verdict: Verdict::Drop(DropReason::Truncated) };
+    };
+    let reason = told_reason(about.reason);
+    let (scope, made) = if about.entry == Entry::Line as u32 {
+        (vif_scope(about.index), on_line(packet, tables, about, reason))
+    } else {
+        (attachment_scope(about.index), in_vpc(packet, tables, about, reason))
+    };
+    Outcome { scope, verdict: made.map_or_else(Verdict::Drop, |()| Verdict::Refuse(reason)) }
+}
+
+/// The reason in a complaint: one of those that are told.
+#[inline(always)]
+pub fn told_reason(number: u32) -> DropReason {
+    let mut reason = DropReason::NoRoute;
+    for told in ERRORS {
+        if told as u32 == number {
+            reason = told;
+        }
+    }
+    reason
+}
+
+#[inline(always)]
+fn on_line<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    about: &Complaint,
+    reason: DropReason,
+) -> Result<(), DropReason> {
+    let vif = tables.vif(about.index).ok_or(reason)?;
+    let source = if about.version == V4 { &vif.error_v4 } else { &vif.error_v6 };
+    let policer = vif_policer(about.index, VifPolicer::Error);
+    icmp::replace(packet, tables, about, reason, source, policer)?;
+    answer::return_frame(packet, 0, vif.mac)
+}
+
+/// Where the inner Ethernet header starts: behind Ethernet, IPv4, UDP and VXLAN.
+const INNER_V4: usize = 14 + 20 + 8 + 8;
+/// The same with IPv6.
+const INNER_V6: usize = 14 + 40 + 8 + 8;
+
+/// From the router, back to the VTEP.
+#[inline(always)]
+fn in_vpc<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    about: &Complaint,
+    reason: DropReason,
+) -> Result<(), DropReason> {
+    let attachment = tables.attachment(about.index).ok_or(reason)?;
+    let settings = tables.settings().ok_or(reason)?;
+    let source = if about.version == V4 { &attachment.error_v4 } else { &attachment.error_v6 };
+    let policer = attachment_policer(about.index, AttachmentPolicer::Error);
+    // What stands behind the inner packet goes, too: the outer lengths follow from where that ended.
+    let behind = about.outer_end as i32 - (about.at + about.len) as i32;
+    let grown = icmp::replace(packet, tables, about, reason, source, policer)? - behind;
+    let inner = if about.outer_version == V4 { INNER_V4 } else { INNER_V6 };
+    answer::return_frame(packet, inner, attachment.router_mac)?;
+    return_to_vtep(packet, settings, about.outer_version, &about.outer_source, grown)
+}
