@@ -32,6 +32,7 @@ const LONGEST_TURN: Duration = Duration::from_mins(1);
 pub(crate) async fn run(config: &Path) -> anyhow::Result<()> {
     let intent = Arc::new(intent::load(config)?);
     require_privileges()?;
+    pins::require_visible()?;
     let _lock = lock(&intent)?;
     // Watched before anything takes its time: what changes meanwhile is read afterwards.
     let files = Files::new(&intent.files);
@@ -288,6 +289,7 @@ fn failed(publish: &watch::Sender<State>, error: anyhow::Error) -> anyhow::Error
 pub(crate) async fn purge(config: &Path) -> anyhow::Result<()> {
     let intent = intent::load(config)?;
     require_privileges()?;
+    pins::require_visible()?;
     let _lock = lock(&intent)?;
     remove_all(&intent).await
 }

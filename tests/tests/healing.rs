@@ -198,3 +198,26 @@ fn a_file_that_is_away_for_a_while_ends_nothing() {
     )
     .unwrap_or_else(|error| panic!("{error:#}\n{}", daemon.log()));
 }
+
+#[test]
+fn where_the_pins_are_hidden_nothing_starts_and_nothing_is_removed() {
+    let (testbed, mut daemon) = testbed();
+    daemon.kill();
+    for action in ["run", "purge"] {
+        let output = std::process::Command::new("ip")
+            .args(["netns", "exec", &testbed.server.name, "timeout", "20"])
+            .arg(binary())
+            .args([action, "--config"])
+            .arg(&testbed.config)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{action}: {said}");
+        assert!(said.contains("nsenter --net=/run/netns/NAME"), "{action}: {said}");
+        assert!(gateway_netns(&testbed, "bgw-1").succeeds("ip link show vif-a"), "{action} removes nothing");
+    }
+    assert!(reaches(&testbed.cust_a, "10.1.0.10"));
+    daemon.restart().unwrap();
+    wait_until_up(&daemon).unwrap();
+    assert!(reaches(&testbed.cust_a, "10.1.0.10"), "{}", daemon.log());
+}
