@@ -1,13 +1,13 @@
 //! Arguments of the command, and what it prints.
 
+pub mod check;
 pub mod show;
+mod table;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-
-use crate::intent::{BorderGateway, Cap, Intent};
 
 /// Border Gateway: forwards between customers' dedicated lines and VPCs.
 #[derive(Debug, Parser)]
@@ -93,62 +93,4 @@ pub fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(),
 /// Writes a sentence to standard error, where there is nobody left to tell when that fails.
 pub fn complain(sentence: &str) {
     writeln!(io::stderr(), "border-gw: {sentence}").ok();
-}
-
-/// Writes what a valid configuration makes, and what is worth knowing about it on this machine.
-pub fn write_check(out: &mut dyn Write, intent: &Intent, notes: &[String]) -> io::Result<()> {
-    writeln!(
-        out,
-        "gateway {}: VTEP {} on {}",
-        intent.gateway.name,
-        intent.fabric.vtep,
-        intent.fabric.interfaces.join(", ")
-    )?;
-    for gateway in &intent.border_gateways {
-        write_border_gateway(out, gateway)?;
-    }
-    notes.iter().try_for_each(|note| writeln!(out, "note: {note}"))
-}
-
-fn write_border_gateway(out: &mut dyn Write, gateway: &BorderGateway) -> io::Result<()> {
-    writeln!(out, "border gateway {} (AS {})", gateway.name, gateway.asn)?;
-    for vif in &gateway.virtual_interfaces {
-        let inner = vif.tag.inner.map_or_else(String::new, |inner| format!(".{}", inner.get()));
-        writeln!(
-            out,
-            "  virtual interface {}: {} VLAN {}{inner}, MTU {}, to_vpc {}, to_customer {}",
-            vif.name,
-            vif.connection,
-            vif.tag.outer.get(),
-            vif.mtu,
-            limit(vif.caps.to_vpc),
-            limit(vif.caps.to_customer),
-        )?;
-    }
-    for vpc in &gateway.vpc_attachments {
-        writeln!(out, "  VPC attachment {}: VNI {}, MTU {}", vpc.name, vpc.vni.get(), vpc.mtu)?;
-        let places = vpc.cidrs.iter().map(|cidr| (cidr, &vpc.vteps));
-        for (prefix, vteps) in places.chain(vpc.hosts.iter().map(|host| (&host.prefix, &host.vteps))) {
-            let vteps: Vec<_> = vteps.iter().map(|vtep| vtep.address.to_string()).collect();
-            writeln!(out, "    {prefix} at {}", vteps.join(", "))?;
-        }
-    }
-    for route in &gateway.routes {
-        writeln!(out, "  route {} via {}", route.prefix, route.via.join(", "))?;
-    }
-    Ok(())
-}
-
-fn limit(cap: Option<Cap>) -> String {
-    cap.map_or_else(|| "no limit".to_owned(), |cap| format!("{} (burst {} B)", bits(cap.rate), cap.burst))
-}
-
-/// A rate in bits a second, for people.
-pub fn bits(rate: u64) -> String {
-    match rate {
-        0..1_000 => format!("{rate} bps"),
-        1_000..1_000_000 => format!("{} kbps", rate as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{} Mbps", rate as f64 / 1e6),
-        _ => format!("{} Gbps", rate as f64 / 1e9),
-    }
 }

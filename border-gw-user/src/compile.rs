@@ -16,7 +16,7 @@ use ipnet::IpNet;
 
 use crate::intent::{BorderGateway, Intent, VirtualInterface, VpcAttachment, Vtep};
 use crate::kernel::{Observed, PortState};
-use crate::tables::{Identity, Members, Slots, Tables, Target, address, identity, name};
+use crate::tables::{Identity, Members, Slots, Tables, Target, WayInfo, address, identity, name};
 
 /// Compiles everything. What the kernel does not have yet (a port that is missing, a veth that is not made) is left out, but
 /// for the records of VIFs and attachments.
@@ -151,9 +151,19 @@ impl Compiler<'_> {
     fn way_to_peer(&mut self, gateway: &BorderGateway, vif: &VirtualInterface, peer: IpAddr) -> Way {
         let way = identity(["vif", &gateway.name, &vif.name, &peer.to_string()]);
         let known = self.observed.neighbors.get(&(vif.name.clone(), peer));
+        let Some(connection) = self.intent.connection(&vif.connection) else { return way };
+        let info = WayInfo {
+            domain: self.slots.domains[&gateway.name],
+            owner: Owner::new(OWNER_VIF, self.slots.vifs[&vif.name]),
+            name: vif.name.clone(),
+            address: peer,
+            gateway: None,
+            interface: Some(connection.interface.clone()),
+            mac: known.copied(),
+        };
+        self.tables.ways.insert(way, info);
         let port = self.line_port(vif).filter(|port| port.up);
         let (Some(mac), Some(port), true) = (known, port, vif.enabled) else { return way };
-        let Some(connection) = self.intent.connection(&vif.connection) else { return way };
         let next_hop = headers::to_customer(
             vif,
             port,
@@ -239,14 +249,32 @@ impl Compiler<'_> {
     /// The ways to a VTEP, one an underlay path; one that is dead where the underlay has none.
     fn ways_to_vtep(&mut self, gateway: &BorderGateway, vpc: &VpcAttachment, vtep: &Vtep) -> Vec<Way> {
         let (to, host) = (vtep.address.to_string(), vtep.mac.to_string());
+        let info = WayInfo {
+            domain: self.slots.domains[&gateway.name],
+            owner: Owner::new(OWNER_ATTACHMENT, self.slots.attachments[&vpc.name]),
+            name: vpc.name.clone(),
+            address: vtep.address,
+            gateway: None,
+            interface: None,
+            mac: None,
+        };
         let Some(paths) = self.observed.underlay.get(&vtep.address).filter(|paths| !paths.is_empty()) else {
-            return vec![identity(["vtep", &gateway.name, &vpc.name, &to, &host])];
+            let way = identity(["vtep", &gateway.name, &vpc.name, &to, &host]);
+            self.tables.ways.insert(way, info);
+            return vec![way];
         };
         let mut ways = Vec::new();
         for path in paths {
             let via = path.next_hop.to_string();
             let way = identity(["vtep", &gateway.name, &vpc.name, &to, &host, &path.interface, &via]);
             ways.push(way);
+            let over_path = WayInfo {
+                gateway: Some(path.next_hop).filter(|next_hop| *next_hop != vtep.address),
+                interface: Some(path.interface.clone()),
+                mac: path.mac,
+                ..info.clone()
+            };
+            self.tables.ways.insert(way, over_path);
             let port = self.observed.ports.get(&path.interface).filter(|port| port.up);
             let (Some(port), Some(mac)) = (port, path.mac) else { continue };
             let next_hop = headers::to_vtep(
@@ -257,8 +285,8 @@ impl Compiler<'_> {
                 mac,
                 &headers::Leads {
                     identity: way,
-                    domain: self.slots.domains[&gateway.name],
-                    owner: Owner::new(OWNER_ATTACHMENT, self.slots.attachments[&vpc.name]),
+                    domain: info.domain,
+                    owner: info.owner,
                     port: self.ports[path.interface.as_str()],
                     connection: 0,
                 },

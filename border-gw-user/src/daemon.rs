@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use border_gw::control;
 use border_gw::dataplane::bpf::Bpf;
 use border_gw::dataplane::pins;
-use border_gw::intent::{self, Intent};
+use border_gw::intent::{self, Intent, Sources};
 use border_gw::kernel::{self, Kernel, Missing};
 use border_gw::reconcile::Reconciler;
 use border_gw::state::State;
@@ -30,11 +30,12 @@ const LONGEST_TURN: Duration = Duration::from_mins(1);
 
 /// Runs until SIGTERM or SIGINT. Forwarding goes on afterwards; `border-gw purge` ends it.
 pub(crate) async fn run(config: &Path) -> anyhow::Result<()> {
-    let intent = Arc::new(intent::load(config)?);
-    require_privileges()?;
-    let _lock = lock(&intent)?;
+    let mut files = Files::new();
     // Watched before anything takes its time: what changes meanwhile is read afterwards.
-    let files = Files::new(&intent.files);
+    let intent = Arc::new(files.load(config, &Sources::default()).await?);
+    require_privileges()?;
+    pins::require_visible()?;
+    let _lock = lock(&intent)?;
     let listeners = control::listen(&intent).await?;
     preflight(&intent).await?;
     let kernel = Kernel::open(&intent)?;
@@ -201,7 +202,7 @@ impl Daemon {
             };
             let work = async {
                 if matches!(cause, Cause::Files) {
-                    self.reload().await;
+                    self.reload(&mut files).await;
                 }
                 self.publish_turn(publish).await
             };
@@ -210,7 +211,6 @@ impl Daemon {
                 failed = work => failed,
                 () = signals.end() => return Ok(()),
             };
-            files.watch(&self.intent.files);
         }
     }
 
@@ -242,8 +242,8 @@ impl Daemon {
     }
 
     /// Takes the files as they are now; what is wrong changes nothing.
-    async fn reload(&mut self) {
-        match self.try_reload().await {
+    async fn reload(&mut self, files: &mut Files) {
+        match self.try_reload(files).await {
             Ok(()) => self.config_error = None,
             Err(error) => {
                 error!("the configuration stays as it was: {error:#}");
@@ -252,9 +252,8 @@ impl Daemon {
         }
     }
 
-    async fn try_reload(&mut self) -> anyhow::Result<()> {
-        let config = self.config.clone();
-        let intent = tokio::task::spawn_blocking(move || intent::load(&config)).await??;
+    async fn try_reload(&mut self, files: &mut Files) -> anyhow::Result<()> {
+        let intent = files.load(&self.config, &self.intent.sources).await?;
         let (old, new) = (&self.intent.gateway, &intent.gateway);
         if (&old.name, &old.metrics, &old.control, old.xdp_mode)
             != (&new.name, &new.metrics, &new.control, new.xdp_mode)
@@ -288,6 +287,7 @@ fn failed(publish: &watch::Sender<State>, error: anyhow::Error) -> anyhow::Error
 pub(crate) async fn purge(config: &Path) -> anyhow::Result<()> {
     let intent = intent::load(config)?;
     require_privileges()?;
+    pins::require_visible()?;
     let _lock = lock(&intent)?;
     remove_all(&intent).await
 }

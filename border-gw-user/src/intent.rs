@@ -10,6 +10,7 @@ mod file;
 mod hosts;
 mod read;
 mod record;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -27,6 +28,7 @@ pub use self::bandwidth::{MAX_BURST, MAX_RATE, MIN_RATE, default_burst};
 use self::diagnostic::Place;
 pub use self::diagnostic::{Diagnostic, Errors};
 pub use self::document::DEFAULT_CONTROL;
+pub use self::sources::{Places, Sources};
 
 /// Reads a configuration file, everything that it names, and checks all of it.
 ///
@@ -39,8 +41,8 @@ pub fn load(path: &Path) -> Result<Intent, Errors> {
     if report.count() > 0 {
         return Err(report.finish());
     }
-    let files = report.paths();
-    build::build(document, files).ok_or_else(|| {
+    let sources = report.sources();
+    build::build(document, sources).ok_or_else(|| {
         // Whatever is absent was reported, so this is a defect of the program, not of the document.
         report.error(Place { file: 0, line: 0, column: 0 }, "a value is absent, and no rule said so");
         report.finish()
@@ -67,8 +69,8 @@ pub struct Intent {
     pub connections: Vec<Connection>,
     /// Routing domains, by order of the document.
     pub border_gateways: Vec<BorderGateway>,
-    /// Every file that it was read from, for watching.
-    pub files: Vec<PathBuf>,
+    /// What it was read from, and where more of it may appear.
+    pub sources: Sources,
 }
 
 /// The server.

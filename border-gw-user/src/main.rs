@@ -36,7 +36,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Check { config } => {
             let intent = intent::load(&config)?;
             let notes = kernel::preflight(&intent, Missing::Noted).await?;
-            Ok(cli::print(|out| cli::write_check(out, &intent, &notes))?)
+            let compiled = cli::check::Compiled::new(&intent)?;
+            Ok(cli::print(|out| cli::check::write(out, &compiled, &notes))?)
         }
         Command::Show(show) => Ok(cli::show::show(show).await?),
     }

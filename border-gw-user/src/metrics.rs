@@ -54,6 +54,7 @@ pub fn render(state: &State, count: &impl Count) -> Result<String, Error> {
     limits(&page, state)?;
     links(&page, state)?;
     tables(&page, state)?;
+    next_hops(&page, state)?;
     let mut text = Vec::new();
     TextEncoder::new().encode(&page.0.gather(), &mut text)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
@@ -244,6 +245,23 @@ fn tables(page: &Page, state: &State) -> Result<(), Error> {
     for route in view::routes(state) {
         let family = if route.prefix.contains(':') { "ipv6" } else { "ipv4" };
         routes.with_label_values(&[route.border_gateway.as_str(), family, route.source]).inc();
+    }
+    Ok(())
+}
+
+/// One series for each pair of next hop and port, however many paths or hosts it stands for: their number is the configuration's.
+fn next_hops(page: &Page, state: &State) -> Result<(), Error> {
+    let labels = ["border_gateway", "attachment", "vif", "next_hop", "interface"];
+    let up = page.gauge("border_gw_next_hop_up", "1 when a next hop can carry traffic.", &labels)?;
+    for row in view::next_hops(state) {
+        let (attachment, vif) = match row.way.owner.kind() {
+            OWNER_VIF => ("", row.way.name.as_str()),
+            _ => (row.way.name.as_str(), ""),
+        };
+        let address = row.way.address.to_string();
+        let interface = row.way.interface.as_deref().unwrap_or_default();
+        let series = up.with_label_values(&[&row.border_gateway, attachment, vif, &address, interface]);
+        series.set(series.get().max(i64::from(row.live)));
     }
     Ok(())
 }

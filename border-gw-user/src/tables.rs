@@ -12,6 +12,7 @@ use border_gw_common::abi::{
     Address, Attachment, Connection, Domain, HostPort, NAME, Name, NextHop, Owner, Policer, Port, Settings,
     SourceClass, V4, V6, Vif, VifKey, VtepKey,
 };
+use border_gw_common::net::MacAddr;
 use ipnet::IpNet;
 
 pub use installed::Installed;
@@ -39,6 +40,25 @@ pub struct Members {
     pub live: Vec<Identity>,
     /// All of them.
     pub declared: Vec<Identity>,
+}
+
+/// A next hop for people, dead or alive. No map holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WayInfo {
+    /// Slot of the border gateway.
+    pub domain: u32,
+    /// VIF or attachment.
+    pub owner: Owner,
+    /// Its name.
+    pub name: String,
+    /// The peer, or the VTEP.
+    pub address: IpAddr,
+    /// The underlay's next hop toward a VTEP; none where it is on-link, or the underlay has no path.
+    pub gateway: Option<IpAddr>,
+    /// Port that it leaves by; none where the underlay has no path.
+    pub interface: Option<String>,
+    /// Ethernet address of the peer, or of the underlay's next hop; none while it is unknown.
+    pub mac: Option<MacAddr>,
 }
 
 /// Everything that the BPF maps are to hold.
@@ -76,6 +96,8 @@ pub struct Tables {
     pub next_hops: BTreeMap<Identity, NextHop>,
     /// Policers by index; one that is absent has no limit.
     pub policers: BTreeMap<u32, Policer>,
+    /// What the members of groups are, also the dead ones: for people, in no map.
+    pub ways: BTreeMap<Identity, WayInfo>,
 }
 
 /// A name as a map holds it.

@@ -1,10 +1,10 @@
 //! State and counters as rows: what `show` prints, and what the API serves. Pure.
 
-use std::collections::BTreeMap;
+mod routes;
 
 use border_gw_common::abi::{
-    BUCKETS, Entry, Flow, OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER, OWNER_LOCAL_VIF, OWNER_VIF, Owner,
-    TO_CUSTOMER, TO_VPC, Tally, Traffic, attachment_scope, entry_scope, retired_scope, vif_scope,
+    Entry, Flow, OWNER_VIF, Owner, TO_CUSTOMER, TO_VPC, Tally, Traffic, attachment_scope, entry_scope,
+    retired_scope, vif_scope,
 };
 use border_gw_common::verdict::DropReason;
 use serde::Serialize;
@@ -15,6 +15,8 @@ use crate::dataplane::memory::Memory;
 use crate::intent::{BorderGateway, Cap, Tag, VirtualInterface, XdpMode};
 use crate::state::State;
 use crate::tables::text;
+
+pub use self::routes::{GroupRow, NextHopRow, RouteRow, groups, next_hops, route_source, routes};
 
 /// Reads counters: from maps, or from a test's memory.
 pub trait Count {
@@ -99,42 +101,6 @@ impl From<Flow> for FlowRow {
         let Flow { packets, bytes, policed_packets, policed_bytes } = flow;
         Self { packets, bytes, policed_packets, policed_bytes }
     }
-}
-
-/// A route.
-#[derive(Clone, Debug, Serialize)]
-pub struct RouteRow {
-    /// Its border gateway.
-    pub border_gateway: String,
-    /// Destination.
-    pub prefix: String,
-    /// `attachment`, `static`, `peer` or `local`.
-    pub source: &'static str,
-    /// Attachment or virtual interface that it belongs to (the first, where there are several).
-    pub owner: String,
-    /// Index of the group, as in `show groups`.
-    pub group: u32,
-    /// Members that carry traffic.
-    pub live: usize,
-    /// Members that are declared.
-    pub declared: usize,
-}
-
-/// A member of a next-hop group.
-#[derive(Clone, Debug, Serialize)]
-pub struct GroupRow {
-    /// Its border gateway.
-    pub border_gateway: String,
-    /// Index of the group.
-    pub group: u32,
-    /// Attachment or virtual interface.
-    pub owner: String,
-    /// Port that it leaves by.
-    pub interface: String,
-    /// Buckets that lead to it.
-    pub buckets: usize,
-    /// The same, of all buckets, in percent.
-    pub share_percent: f64,
 }
 
 /// A neighbour.
@@ -250,41 +216,6 @@ pub fn vif_state(state: &State, vif: &VirtualInterface) -> &'static str {
     }
 }
 
-/// Where a route comes from.
-pub fn route_source(owner: Owner, host: bool) -> &'static str {
-    match owner.kind() {
-        OWNER_ATTACHMENT => "attachment",
-        OWNER_VIF if host => "peer",
-        OWNER_VIF => "static",
-        _ => "local",
-    }
-}
-
-/// All routes, as they are installed.
-pub fn routes(state: &State) -> Vec<RouteRow> {
-    let mut rows = Vec::new();
-    for (slot, routes) in &state.installed.routes {
-        let peers = peers(state, *slot);
-        for (prefix, route) in routes {
-            let group = state.installed.groups.get(&route.group);
-            let members = group.and_then(|group| state.tables.groups.get(&group.identity));
-            rows.push(RouteRow {
-                border_gateway: domain(state, *slot),
-                prefix: prefix.to_string(),
-                source: route_source(
-                    route.owner,
-                    peers.contains(&prefix.addr()) && prefix.prefix_len() == prefix.max_prefix_len(),
-                ),
-                owner: owner_name(state, route.owner),
-                group: route.group,
-                live: members.map_or(0, |members| members.live.len()),
-                declared: members.map_or(0, |members| members.declared.len()),
-            });
-        }
-    }
-    rows
-}
-
 /// Peers of the VIFs of a border gateway.
 pub fn peers(state: &State, slot: u32) -> Vec<std::net::IpAddr> {
     let of_slot = |gateway: &BorderGateway| state.slots.domains.get(&gateway.name) == Some(&slot);
@@ -295,46 +226,6 @@ pub fn peers(state: &State, slot: u32) -> Vec<std::net::IpAddr> {
 /// Name of a border gateway.
 pub fn domain(state: &State, slot: u32) -> String {
     state.installed.domains.get(&slot).map(|domain| text(&domain.name)).unwrap_or_default()
-}
-
-fn owner_name(state: &State, owner: Owner) -> String {
-    match owner.kind() {
-        OWNER_VIF | OWNER_LOCAL_VIF => state.installed.vifs.get(&owner.index()).map(|vif| text(&vif.name)),
-        OWNER_ATTACHMENT | OWNER_LOCAL_ROUTER => {
-            state.installed.attachments.get(&owner.index()).map(|vpc| text(&vpc.name))
-        }
-        _ => None,
-    }
-    .unwrap_or_default()
-}
-
-/// All members of all groups, with their shares.
-pub fn groups(state: &State) -> Vec<GroupRow> {
-    let ports: BTreeMap<u32, &String> =
-        state.observed.ports.iter().map(|(name, port)| (port.ifindex, name)).collect();
-    let mut rows = Vec::new();
-    for (index, group) in &state.installed.groups {
-        let mut shares: BTreeMap<u16, usize> = BTreeMap::new();
-        for bucket in group.buckets {
-            *shares.entry(bucket).or_default() += 1;
-        }
-        let members = state.tables.groups.get(&group.identity);
-        for (hop, buckets) in shares {
-            let hop = state.installed.next_hops.get(&hop);
-            rows.push(GroupRow {
-                border_gateway: members.map(|members| domain(state, members.domain)).unwrap_or_default(),
-                group: *index,
-                owner: hop.map_or_else(|| "(none alive)".to_owned(), |hop| owner_name(state, hop.owner)),
-                interface: hop
-                    .and_then(|hop| ports.get(&hop.egress_ifindex))
-                    .map(|name| (*name).clone())
-                    .unwrap_or_default(),
-                buckets,
-                share_percent: buckets as f64 * 100.0 / BUCKETS as f64,
-            });
-        }
-    }
-    rows
 }
 
 /// Peers of VIFs, and next hops of the underlay.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use border_gw::dataplane::memory::Memory;
 use border_gw::intent::{
     BorderGateway, Caps, Connection, ConnectionKind, Fabric, Gateway, HostRoute, Intent, LinkAddress, Router,
-    StaticRoute, Tag, VirtualInterface, VpcAttachment, Vtep, XdpMode,
+    Sources, StaticRoute, Tag, VirtualInterface, VpcAttachment, Vtep, XdpMode,
 };
 use border_gw::kernel::{Observed, PortState, UnderlayPath};
 use border_gw::reconcile::Reconciler;
@@ -116,7 +116,7 @@ fn intent() -> Intent {
                 vec![via(&["vif-c"])],
             ),
         ],
-        files: Vec::new(),
+        sources: Sources::default(),
     }
 }
 

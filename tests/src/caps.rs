@@ -196,7 +196,7 @@ fn offer(testbed: &Testbed, lines: [frames::Raw; 2], frame: &[u8]) -> anyhow::Re
     };
     thread::sleep(Duration::from_millis(1200));
     let start = left()?;
-    thread::sleep(Duration::from_millis(2000));
+    thread::sleep(Duration::from_secs(2));
     let end = left()?;
     let mut offered = 0.0;
     for sender in senders {

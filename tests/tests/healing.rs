@@ -198,3 +198,79 @@ fn a_file_that_is_away_for_a_while_ends_nothing() {
     )
     .unwrap_or_else(|error| panic!("{error:#}\n{}", daemon.log()));
 }
+
+/// A document with a border gateway that is told from others by its number.
+fn another_border_gateway(number: u32) -> String {
+    format!(
+        "border_gateways:\n  - name: more-{number}\n    asn: 65000\n    virtual_interfaces:\n      - name: vif-more-{number}\n        \
+         connection: line-a\n        vlan: {}\n        addresses: [{{local: 169.254.99.2/30, peer: 169.254.99.1}}]\n",
+        2000 + number
+    )
+}
+
+fn is_taken(daemon: &Daemon, vif: &str) {
+    eventually(vif, || Ok(daemon.show("vifs")?.as_array().unwrap().iter().any(|row| row["name"] == vif)))
+        .unwrap_or_else(|error| panic!("{error:#}\n{}", daemon.log()));
+}
+
+#[test]
+fn a_file_that_comes_to_match_is_taken_and_so_is_one_that_is_mended() {
+    let (testbed, daemon) = testbed();
+    let directory = testbed.config.parent().unwrap().join("conf.d");
+    let good = config::standard(&testbed.run);
+    fs::write(&testbed.config, format!("include: [conf.d/*.yaml]\n{good}")).unwrap();
+    eventually("the pattern is loaded", || Ok(daemon.log().contains("configuration loaded"))).unwrap();
+    // Its directory is not there yet.
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join("one.yaml"), another_border_gateway(1)).unwrap();
+    is_taken(&daemon, "vif-more-1");
+    // What does not match is not looked at; what matches and is wrong changes nothing.
+    fs::write(directory.join("two.yaml~"), "a: [").unwrap();
+    fs::write(directory.join("two.yaml"), "a: [").unwrap();
+    eventually("the error is in the log", || Ok(daemon.log().contains("two.yaml:1"))).unwrap();
+    assert!(!daemon.log().contains("two.yaml~"), "{}", daemon.log());
+    is_taken(&daemon, "vif-more-1");
+    fs::write(directory.join("two.yaml"), another_border_gateway(2)).unwrap();
+    is_taken(&daemon, "vif-more-2");
+    // One that is named and not there: nothing that is in force leads to them.
+    let include = "include: [conf.d/*.yaml, away/three.yaml]";
+    fs::write(&testbed.config, format!("{include}\n{good}")).unwrap();
+    eventually("the error is in the log", || Ok(daemon.log().contains("three.yaml: No such file"))).unwrap();
+    let away = testbed.config.with_file_name("away");
+    fs::create_dir(&away).unwrap();
+    fs::write(away.join("three.yaml"), another_border_gateway(3)).unwrap();
+    is_taken(&daemon, "vif-more-3");
+    // A directory that is put in the other's place.
+    let next = testbed.config.with_file_name("next");
+    fs::create_dir(&next).unwrap();
+    fs::write(next.join("four.yaml"), another_border_gateway(4)).unwrap();
+    fs::rename(&directory, testbed.config.with_file_name("old")).unwrap();
+    fs::rename(&next, &directory).unwrap();
+    is_taken(&daemon, "vif-more-4");
+    fs::write(directory.join("five.yaml"), another_border_gateway(5)).unwrap();
+    is_taken(&daemon, "vif-more-5");
+    assert!(reaches(&testbed.cust_a, "10.1.0.10"), "{}", daemon.log());
+}
+
+#[test]
+fn where_the_pins_are_hidden_nothing_starts_and_nothing_is_removed() {
+    let (testbed, mut daemon) = testbed();
+    daemon.kill();
+    for action in ["run", "purge"] {
+        let output = std::process::Command::new("ip")
+            .args(["netns", "exec", &testbed.server.name, "timeout", "20"])
+            .arg(binary())
+            .args([action, "--config"])
+            .arg(&testbed.config)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{action}: {said}");
+        assert!(said.contains("nsenter --net=/run/netns/NAME"), "{action}: {said}");
+        assert!(gateway_netns(&testbed, "bgw-1").succeeds("ip link show vif-a"), "{action} removes nothing");
+    }
+    assert!(reaches(&testbed.cust_a, "10.1.0.10"));
+    daemon.restart().unwrap();
+    wait_until_up(&daemon).unwrap();
+    assert!(reaches(&testbed.cust_a, "10.1.0.10"), "{}", daemon.log());
+}

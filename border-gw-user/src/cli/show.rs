@@ -1,11 +1,11 @@
 //! `border-gw show`: asks the daemon, prints a table or the JSON as it came.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use comfy_table::{Table, presets};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::Request;
 use hyper::body::Bytes;
@@ -13,11 +13,14 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::UnixStream;
 
+use super::table::table;
 use super::{PrintError, What, complain, print};
 use crate::intent;
 
 /// Longest that the daemon's answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Width of tables where there is no terminal, in columns of characters.
+const DEFAULT_WIDTH: u16 = 120;
 
 /// What to show, and of which daemon.
 #[derive(Debug, Args)]
@@ -89,7 +92,7 @@ pub async fn show(arguments: Show) -> Result<(), Error> {
     }
     let rows: Value =
         serde_json::from_str(&text).map_err(|cause| Error::Answer { path, cause: cause.into() })?;
-    Ok(print(|out| writeln!(out, "{}", table(&rows)))?)
+    Ok(print(|out| writeln!(out, "{}", table(arguments.what, &rows, width())))?)
 }
 
 /// The control socket of the daemon that is meant. A file that is wrong elsewhere still names it: the daemon that runs with
@@ -140,40 +143,18 @@ async fn converse(path: &Path, page: &str) -> Result<String, Error> {
     if ok { Ok(text) } else { Err(Error::Refused(text)) }
 }
 
-/// Rows as a table: one column a field, nested fields joined by dots.
-fn table(rows: &Value) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    let rows: Vec<Vec<(String, String)>> =
-        rows.as_array().into_iter().flatten().map(|row| cells("", row)).collect();
-    if let Some(first) = rows.first() {
-        table.set_header(first.iter().map(|(name, _)| name.to_uppercase()));
-    }
-    for row in &rows {
-        table.add_row(row.iter().map(|(_, value)| value.clone()));
-    }
-    table
+/// Width of the terminal in columns of characters. Where the output goes elsewhere, what `COLUMNS` says (`watch` sets it), or
+/// enough for every table.
+fn width() -> u16 {
+    let said = || std::env::var("COLUMNS").ok()?.parse().ok();
+    terminal_width(&io::stdout()).or_else(said).filter(|width| *width > 0).unwrap_or(DEFAULT_WIDTH)
 }
 
-fn cells(prefix: &str, row: &Value) -> Vec<(String, String)> {
-    let mut cells = Vec::new();
-    for (name, value) in row.as_object().into_iter().flatten() {
-        let name = format!("{prefix}{name}");
-        match value {
-            Value::Object(_) => cells.extend(self::cells(&format!("{name}."), value)),
-            Value::Null => cells.push((name, "-".to_owned())),
-            Value::Number(number) if name.ends_with("_bps") => {
-                cells.push((
-                    name.trim_end_matches("_bps").to_owned(),
-                    super::bits(number.as_u64().unwrap_or(0)),
-                ));
-            }
-            Value::String(text) if text.is_empty() => cells.push((name, "-".to_owned())),
-            Value::String(text) => cells.push((name, text.clone())),
-            other => cells.push((name, other.to_string())),
-        }
-    }
-    cells
+fn terminal_width(terminal: &impl AsRawFd) -> Option<u16> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the kernel writes a `winsize` there, and nothing where this is no terminal.
+    let result = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
+    (result == 0).then_some(size.ws_col)
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! The configuration's files, watched.
+//! The configuration's files, watched: those that are read, and those that may come.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
+use border_gw::intent::{self, Errors, Intent, Places, Sources};
 use log::warn;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
@@ -12,38 +12,56 @@ use tokio::sync::mpsc;
 const QUIET: Duration = Duration::from_millis(200);
 /// Longest wait for that.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Readings of files that change while they are read; what is left for later is told by the watch.
+const READINGS: usize = 3;
 
-/// Watches the directories of the files: an editor or a configuration tool replaces a file, and its inode with it.
+/// Watches directories: an editor or a configuration tool replaces a file, and its inode with it.
 pub(super) struct Files {
     nudge: mpsc::Sender<()>,
     changes: mpsc::Receiver<()>,
     /// Something changed, and is not read yet.
     pending: bool,
-    watched: Vec<PathBuf>,
+    places: Places,
     watcher: Option<RecommendedWatcher>,
 }
 
 impl Files {
-    /// Watches these files.
-    pub(super) fn new(files: &[PathBuf]) -> Self {
+    /// Watches nothing yet.
+    pub(super) fn new() -> Self {
         let (nudge, changes) = mpsc::channel(1);
-        let mut all = Self { nudge, changes, pending: false, watched: Vec::new(), watcher: None };
-        all.watch(files);
-        all
+        Self { nudge, changes, pending: false, places: Places::default(), watcher: None }
     }
 
-    /// Watches these files instead. What cannot be watched is a warning: SIGHUP reads it all the same.
-    pub(super) fn watch(&mut self, files: &[PathBuf]) {
-        if self.watcher.is_some() && self.watched == files {
-            return;
+    /// Loads a configuration, and watches where it and what is in force came from; also where the loading failed, because what
+    /// mends it happens there.
+    pub(super) async fn load(&mut self, config: &Path, in_force: &Sources) -> anyhow::Result<Intent> {
+        let mut readings = 1;
+        loop {
+            let (config, in_force) = (config.to_owned(), in_force.clone());
+            let (result, places) = tokio::task::spawn_blocking(move || read(&config, &in_force)).await?;
+            // What changed between the reading and the watching was not told.
+            if !self.watch(places) || readings == READINGS {
+                return Ok(result?);
+            }
+            readings += 1;
         }
-        match watcher(files.to_vec(), self.nudge.clone()) {
+    }
+
+    /// Watches these places instead; false where they are watched already. What cannot be watched is a warning: SIGHUP reads it
+    /// all the same.
+    fn watch(&mut self, places: Places) -> bool {
+        if self.watcher.is_some() && self.places == places {
+            return false;
+        }
+        match watcher(&places, self.nudge.clone()) {
             Ok(watcher) => {
                 self.watcher = Some(watcher);
-                self.watched = files.to_vec();
+                self.places = places;
+                true
             }
             Err(error) => {
                 warn!("cannot watch the configuration's files; after a change, send SIGHUP: {error}");
+                false
             }
         }
     }
@@ -63,11 +81,20 @@ impl Files {
     }
 }
 
-fn watcher(files: Vec<PathBuf>, nudge: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
-    let dirs: BTreeSet<PathBuf> = files.iter().map(|file| parent(file)).collect();
+fn read(config: &Path, in_force: &Sources) -> (Result<Intent, Errors>, Places) {
+    let result = intent::load(config);
+    let sources = match &result {
+        Ok(intent) => &intent.sources,
+        Err(errors) => &errors.sources,
+    };
+    let places = sources.and(in_force).places();
+    (result, places)
+}
+
+fn watcher(places: &Places, nudge: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
+    let watched = places.clone();
     let concerns = move |event: &notify::Event| {
-        !event.kind.is_access()
-            && event.paths.iter().any(|path| files.iter().any(|file| file.file_name() == path.file_name()))
+        !event.kind.is_access() && event.paths.iter().any(|path| watched.concern(path))
     };
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         if event.as_ref().map_or(true, &concerns) {
@@ -75,16 +102,8 @@ fn watcher(files: Vec<PathBuf>, nudge: mpsc::Sender<()>) -> notify::Result<Recom
             nudge.try_send(()).ok();
         }
     })?;
-    for dir in dirs {
-        watcher.watch(&dir, RecursiveMode::NonRecursive)?;
+    for directory in places.directories() {
+        watcher.watch(directory, RecursiveMode::NonRecursive)?;
     }
     Ok(watcher)
-}
-
-fn parent(file: &Path) -> PathBuf {
-    match file.parent() {
-        Some(dir) if dir.as_os_str().is_empty() => PathBuf::from("."),
-        Some(dir) => dir.to_owned(),
-        None => PathBuf::from("/"),
-    }
 }

@@ -15,6 +15,12 @@ pub enum Error {
         /// Why.
         cause: std::io::Error,
     },
+    /// The BPF file system is not to be seen from here.
+    #[error(
+        "the BPF file system is hidden here, as it is under `ip netns exec`, and with it what a gateway has pinned: run this with \
+         `nsenter --net=/run/netns/NAME` or in a systemd unit instead"
+    )]
+    HiddenFileSystem,
     /// The object was refused.
     #[error(
         "the kernel does not take the BPF programs and maps: {0}; Linux 5.18 or newer is needed, and CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"

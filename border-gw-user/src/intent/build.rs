@@ -2,19 +2,18 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 use border_gw_common::net::MacAddr;
 
 use super::diagnostic::At;
 use super::document::{self, Directions, Document};
 use super::{
-    BorderGateway, Cap, Caps, Connection, Fabric, Gateway, HostRoute, Intent, LinkAddress, Router,
+    BorderGateway, Cap, Caps, Connection, Fabric, Gateway, HostRoute, Intent, LinkAddress, Router, Sources,
     StaticRoute, VirtualInterface, VpcAttachment, Vtep, bandwidth,
 };
 
 /// Builds the intent; none if a value is absent, which was reported before.
-pub(super) fn build(document: Document, files: Vec<PathBuf>) -> Option<Intent> {
+pub(super) fn build(document: Document, sources: Sources) -> Option<Intent> {
     let Document { gateways, fabrics, connections, border_gateways, .. } = document;
     let gateway = gateways.into_iter().next()?.value?;
     let fabric = fabrics.into_iter().next()?.value?;
@@ -37,7 +36,7 @@ pub(super) fn build(document: Document, files: Vec<PathBuf>) -> Option<Intent> {
             .map(|connection| build_connection(connection, &mtus))
             .collect::<Option<_>>()?,
         border_gateways: border_gateways.into_iter().map(border_gateway).collect::<Option<_>>()?,
-        files,
+        sources,
     })
 }
 

@@ -4,6 +4,8 @@ use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::sources::Sources;
+
 /// Diagnostics that are kept; what is beyond is counted only.
 const MAX_DIAGNOSTICS: usize = 100;
 
@@ -51,13 +53,18 @@ impl fmt::Display for Diagnostic {
 
 impl std::error::Error for Diagnostic {}
 
-/// Everything that is wrong, by file in the order of reading, then by line; never empty.
+/// Everything that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Errors(pub Vec<Diagnostic>);
+pub struct Errors {
+    /// By file in the order of reading, then by line; never empty.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Where it was looked for: what mends it is done there.
+    pub sources: Sources,
+}
 
 impl fmt::Display for Errors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, diagnostic) in self.0.iter().enumerate() {
+        for (index, diagnostic) in self.diagnostics.iter().enumerate() {
             if index > 0 {
                 f.write_char('\n')?;
             }
@@ -101,7 +108,8 @@ pub(super) struct Wrong {
 /// The files that were read and what is wrong in them.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    sources: Vec<Source>,
+    texts: Vec<Text>,
+    sources: Sources,
     diagnostics: Vec<(Place, Diagnostic)>,
     count: usize,
     /// Takes what is reported beyond the limit.
@@ -110,7 +118,7 @@ pub(super) struct Report {
 
 /// A file that was read.
 #[derive(Debug)]
-struct Source {
+struct Text {
     path: PathBuf,
     text: Arc<str>,
 }
@@ -118,23 +126,33 @@ struct Source {
 impl Report {
     /// Registers a file; its index is for places.
     pub(super) fn add_file(&mut self, path: PathBuf, text: Arc<str>) -> u32 {
-        self.sources.push(Source { path, text });
-        self.sources.len() as u32 - 1
+        self.texts.push(Text { path, text });
+        self.texts.len() as u32 - 1
+    }
+
+    /// Notes a file that is tried.
+    pub(super) fn look_at(&mut self, path: PathBuf) {
+        self.sources.files.push(path);
+    }
+
+    /// Notes a pattern that is expanded.
+    pub(super) fn look_for(&mut self, pattern: PathBuf) {
+        self.sources.patterns.push(pattern);
     }
 
     /// Path of a file that was registered.
     pub(super) fn path(&self, file: u32) -> &Path {
-        self.sources.get(file as usize).map_or(Path::new(""), |source| &source.path)
+        self.texts.get(file as usize).map_or(Path::new(""), |text| &text.path)
     }
 
     /// Text of a file that was registered.
     fn text(&self, file: u32) -> &str {
-        self.sources.get(file as usize).map_or("", |source| &source.text)
+        self.texts.get(file as usize).map_or("", |text| &text.text)
     }
 
-    /// Paths of all files, in the order of reading.
-    pub(super) fn paths(&self) -> Vec<PathBuf> {
-        self.sources.iter().map(|source| source.path.clone()).collect()
+    /// What was looked at.
+    pub(super) fn sources(&self) -> Sources {
+        self.sources.clone()
     }
 
     /// A place as text, for messages that name two.
@@ -199,7 +217,7 @@ impl Report {
             let message = format!("{more} more errors are not shown");
             all.push(Diagnostic { line: 0, column: 0, message, help: None, excerpt: None, ..last });
         }
-        Errors(all)
+        Errors { diagnostics: all, sources: self.sources }
     }
 
     /// The line of a place, if it can be shown as it is.
@@ -244,7 +262,7 @@ mod tests {
             report.error(Place { file, line, column: 1 }, "wrong");
         }
         assert_eq!(report.count(), 500);
-        let errors = report.finish().0;
+        let errors = report.finish().diagnostics;
         assert_eq!(errors.len(), MAX_DIAGNOSTICS + 1);
         assert!(errors[..MAX_DIAGNOSTICS].is_sorted_by_key(|diagnostic| diagnostic.line));
         assert_eq!(errors[MAX_DIAGNOSTICS].to_string(), "x: 400 more errors are not shown");

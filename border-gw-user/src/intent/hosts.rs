@@ -54,7 +54,7 @@ mod tests {
         let mut report = Report::default();
         let file = report.add_file("vpc.hosts".into(), text.into());
         let hosts = parse(&mut report, file, text);
-        let errors = if report.count() == 0 { Vec::new() } else { report.finish().0 };
+        let errors = if report.count() == 0 { Vec::new() } else { report.finish().diagnostics };
         (hosts, errors.iter().map(|d| format!("{}:{} {}", d.line, d.column, d.message)).collect())
     }
 

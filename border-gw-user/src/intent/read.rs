@@ -28,6 +28,9 @@ pub(super) fn read(path: &Path) -> (Report, Document) {
         };
         for include in std::mem::take(&mut document.includes) {
             let pattern = beside(report.path(file), &include.value);
+            if is_pattern(&include.value) {
+                report.look_for(pattern.clone());
+            }
             let Some(paths) = expand(&mut report, &include, &pattern) else {
                 document.is_incomplete = true;
                 continue;
@@ -68,6 +71,7 @@ fn add_document(
 
 /// Reads and registers a file, or reports why it cannot be read: where it is named, if it is.
 fn open(report: &mut Report, path: &Path, named_at: Option<Place>, most: u64) -> Option<(u32, Arc<str>)> {
+    report.look_at(path.to_owned());
     let error = match file::read(path, most) {
         Ok(text) => {
             let text: Arc<str> = text.strip_prefix('\u{feff}').unwrap_or(&text).into();
@@ -117,7 +121,7 @@ fn glob(pattern: &Path) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
     let mut matches = vec![PathBuf::new()];
     for component in pattern.components() {
         let name = component.as_os_str().to_string_lossy();
-        if !name.contains(['*', '?']) {
+        if !is_pattern(&name) {
             for path in &mut matches {
                 path.push(component);
             }
@@ -130,7 +134,7 @@ fn glob(pattern: &Path) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
         // What a wildcard matches is taken if it fits: a directory has to have more of the pattern behind it.
         matches = next;
     }
-    if pattern.to_string_lossy().contains(['*', '?']) {
+    if is_pattern(&pattern.to_string_lossy()) {
         // A pipe or a dangling link is reported when it is opened: somebody meant it to be read.
         matches.retain(|path| !path.is_dir());
     }
@@ -138,8 +142,18 @@ fn glob(pattern: &Path) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
     Ok(matches)
 }
 
+/// Whether a path, or a component of one, has a wildcard.
+pub(super) fn is_pattern(path: &str) -> bool {
+    path.contains(['*', '?'])
+}
+
+/// Whether a pattern means a name. As in a shell: what an editor hides beside a file is not meant.
+pub(super) fn fits(pattern: &str, name: &str) -> bool {
+    (!name.starts_with('.') || pattern.starts_with('.')) && matches(pattern.as_bytes(), name.as_bytes())
+}
+
 /// Paths in a directory whose name matches; a directory that is not there has none.
-fn entries(directory: &Path, pattern: &str) -> io::Result<Vec<PathBuf>> {
+pub(super) fn entries(directory: &Path, pattern: &str) -> io::Result<Vec<PathBuf>> {
     let listed = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     let listing = match std::fs::read_dir(listed) {
         Ok(listing) => listing,
@@ -151,10 +165,7 @@ fn entries(directory: &Path, pattern: &str) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in listing {
         let name = entry?.file_name();
-        let text = name.to_string_lossy();
-        // As in a shell: what an editor hides beside a file is not meant.
-        let hidden = text.starts_with('.') && !pattern.starts_with('.');
-        if !hidden && matches(pattern.as_bytes(), text.as_bytes()) {
+        if fits(pattern, &name.to_string_lossy()) {
             found.push(directory.join(&name));
         }
     }

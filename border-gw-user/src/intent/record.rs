@@ -195,7 +195,7 @@ mod tests {
         let show = |d: &Diagnostic| {
             format!("{}:{} {}; {}", d.line, d.column, d.message, d.help.as_deref().unwrap_or_default())
         };
-        report.finish().0.iter().map(show).collect()
+        report.finish().diagnostics.iter().map(show).collect()
     }
 
     #[test]

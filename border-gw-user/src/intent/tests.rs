@@ -77,7 +77,7 @@ fn check(text: &str) -> Result<Intent, Errors> {
     if report.count() > 0 {
         Err(report.finish())
     } else {
-        Ok(build::build(document, report.paths()).unwrap())
+        Ok(build::build(document, report.sources()).unwrap())
     }
 }
 
@@ -87,7 +87,7 @@ fn wrong(text: &str) -> Vec<String> {
     let show = |d: &Diagnostic| {
         format!("{}:{} {}; {}", d.line, d.column, d.message, d.help.as_deref().unwrap_or_default())
     };
-    errors.0.iter().map(show).collect()
+    errors.diagnostics.iter().map(show).collect()
 }
 
 /// A sentence, a text of [`GOOD`], what stands there instead, and the beginning of the one error that it makes.
@@ -172,8 +172,8 @@ fn the_example_of_the_documentation_loads() {
     let hosts: Vec<Vec<MacAddr>> =
         vpc.hosts.iter().map(|host| host.vteps.iter().map(|vtep| vtep.mac).collect()).collect();
     assert_eq!(hosts, [vec![host_mac], vec![mac(0x22)], vec![host_mac, mac(0x22)], vec![host_mac]]);
-    assert_eq!(intent.files.len(), 3);
-    assert!(intent.files.iter().all(|path| path.exists()));
+    assert_eq!(intent.sources.files.len(), 3);
+    assert!(intent.sources.files.iter().all(|path| path.exists()));
 }
 
 #[test]
@@ -206,9 +206,32 @@ fn includes_are_merged_in_the_order_of_their_names() {
     ]);
     let intent = files.load().unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(intent.border_gateways, check(GOOD).unwrap().border_gateways);
-    let read: Vec<_> = intent.files.iter().map(|path| path.strip_prefix(&files.0).unwrap()).collect();
+    let read: Vec<_> = intent.sources.files.iter().map(|path| path.strip_prefix(&files.0).unwrap()).collect();
     let want = ["bgw.yaml", "conf.d/a.yaml", "conf.d/b.yaml", "conf.d/../more/b1.yaml"];
     assert_eq!(read, want.map(Path::new));
+}
+
+#[test]
+fn what_was_looked_at_is_known_also_where_it_is_wrong() {
+    let tail = "include: ['conf.d/*.yaml', away/a.yaml]\n";
+    let hosts =
+        GOOD.replace("        mtu: 1500\n        hosts:", "        hosts_file: b.hosts\n        hosts:");
+    let files = Files::new(&[
+        ("bgw.yaml", &format!("{hosts}{tail}")),
+        ("conf.d/wrong.yaml", "a: ["),
+        ("conf.d/more.yaml", "include: [sites/s?/*.yaml]\n"),
+    ]);
+    let sources = files.load().unwrap_err().sources;
+    let shown = |paths: &[PathBuf]| {
+        let names = paths.iter().map(|path| path.strip_prefix(&files.0).unwrap().display().to_string());
+        names.collect::<Vec<_>>()
+    };
+    let tried = ["bgw.yaml", "conf.d/more.yaml", "conf.d/wrong.yaml", "away/a.yaml", "b.hosts"];
+    assert_eq!(shown(&sources.files), tried);
+    assert_eq!(shown(&sources.patterns), ["conf.d/*.yaml", "conf.d/sites/s?/*.yaml"]);
+    // The main file alone, when nobody can read it.
+    fs::remove_file(files.0.join("bgw.yaml")).unwrap();
+    assert_eq!(shown(&files.load().unwrap_err().sources.files), ["bgw.yaml"]);
 }
 
 /// A sentence, the main file (none if empty), other files, and the beginnings of the errors.
@@ -312,7 +335,7 @@ fn what_is_wrong_without_end_costs_little() {
     for number in 0..30_000 {
         writeln!(text, "unknown-{number}: 1").unwrap();
     }
-    let errors = check(&text).unwrap_err().0;
+    let errors = check(&text).unwrap_err().diagnostics;
     assert_eq!(errors.len(), 101);
     assert_eq!(errors[100].message, "29900 more errors are not shown");
     // Beside the parser, which has to read it all: to word every error took longer than that.
@@ -419,7 +442,7 @@ proptest! {
         }
         let text: String = text.into_iter().collect();
         if let Err(errors) = check(&text) {
-            prop_assert!(!errors.0.is_empty() && !errors.to_string().is_empty());
+            prop_assert!(!errors.diagnostics.is_empty() && !errors.to_string().is_empty());
         }
         let mut report = diagnostic::Report::default();
         let file = report.add_file("h".into(), text.as_str().into());
