@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use border_gw_common::abi::VERSION;
 use border_gw_tests::config;
 use border_gw_tests::daemon::{Daemon, binary};
 use border_gw_tests::metrics::Scrape;
@@ -115,7 +116,7 @@ fn what_cannot_run_says_why_in_one_sentence_and_leaves_nothing() {
         let left =
             output_of("ip netns list").lines().any(|line| line.starts_with(&format!("{}.", testbed.run)));
         assert!(!left, "{name}: a namespace is left");
-        let pins = Path::new("/sys/fs/bpf/border-gw").join(&testbed.run).join("v1/links");
+        let pins = Path::new("/sys/fs/bpf/border-gw").join(&testbed.run).join(format!("v{VERSION}/links"));
         assert_eq!(fs::read_dir(&pins).map_or(0, Iterator::count), 0, "{name}: a program is attached");
     }
 }
@@ -287,7 +288,7 @@ fn xdp(netns: &Netns, interface: &str) -> anyhow::Result<String> {
 fn pin(testbed: &Testbed, interface: &str) -> PathBuf {
     let text = testbed.server.run(&format!("ip -o link show {interface}")).unwrap();
     let ifindex = text.split(':').next().unwrap();
-    Path::new("/sys/fs/bpf/border-gw").join(&testbed.run).join(format!("v1/links/line-{ifindex}"))
+    Path::new("/sys/fs/bpf/border-gw").join(&testbed.run).join(format!("v{VERSION}/links/line-{ifindex}"))
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context as _, bail};
+use border_gw_common::abi::VERSION;
 use border_gw_tests::caps;
 use border_gw_tests::daemon::{Daemon, binary};
 use border_gw_tests::netns::sweep;
@@ -92,7 +93,7 @@ fn show(testbed: &Testbed) -> anyhow::Result<()> {
     println!("  {} show groups --config {config}", border_gw.display());
     println!("  ip netns exec {}.bgw-1 ip -d address", testbed.run);
     println!("  ip netns exec {}.bgw-1 tcpdump -ni vif1", testbed.run);
-    println!("  bpftool map dump pinned /sys/fs/bpf/border-gw/{}/v1/VIFS", testbed.run);
+    println!("  bpftool map dump pinned /sys/fs/bpf/border-gw/{}/v{VERSION}/VIFS", testbed.run);
     Ok(())
 }
 
