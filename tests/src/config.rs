@@ -122,3 +122,12 @@ pub fn without_line_b(run: &str) -> String {
 pub fn standard(run: &str) -> String {
     STANDARD.replace("RUN", run)
 }
+
+/// A configuration whose VIFs and attachments carry packets of a size.
+pub fn with_mtu(text: &str, mtu: u32) -> String {
+    if mtu == 1500 {
+        return text.to_owned();
+    }
+    text.replace("        vlan: ", &format!("        mtu: {mtu}\n        vlan: "))
+        .replace("        vni: ", &format!("        mtu: {mtu}\n        vni: "))
+}

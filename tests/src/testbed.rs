@@ -20,10 +20,23 @@ use crate::netns::{Netns, remove_run, run_name, sweep};
 use crate::shim::{Line, Tagging, Tags, tag};
 use crate::stop;
 
-/// MTU of line ports: room for two tags.
-const LINE_MTU: u32 = 1508;
-/// MTU of the fabric: room for the tunnel.
-const FABRIC_MTU: u32 = 1600;
+/// Largest packets of the testbed, in bytes of IP.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Of line ports: room for two tags.
+    pub line: u32,
+    /// Of the fabric.
+    pub fabric: u32,
+    /// Of customers' and VPCs' hosts, and of the configuration.
+    pub host: u32,
+}
+
+/// A fabric with room for the tunnel.
+pub const STANDARD: Sizes = Sizes { line: 1508, fabric: 1600, host: 1500 };
+/// A fabric without: it leaves 1,450 bytes.
+pub const TIGHT: Sizes = Sizes { line: 1508, fabric: 1500, host: 1500 };
+/// Jumbo frames from end to end.
+pub const JUMBO: Sizes = Sizes { line: 9008, fabric: 9100, host: 9000 };
 
 /// The tag of customers a and b.
 const SINGLE: Tags = Tags { tpid: 0x8100, outer: 100, inner: 0 };
@@ -89,6 +102,8 @@ pub struct Testbed {
     pub run: String,
     /// Family of the underlay.
     pub underlay: Underlay,
+    /// Largest packets.
+    pub sizes: Sizes,
     /// How customers tag.
     pub tagging: Tagging,
     /// The server: ports `eth0` to `eth3`, `fab0` and `fab1`.
@@ -119,21 +134,22 @@ pub struct Testbed {
 impl Testbed {
     /// Makes the topology; no gateway runs yet.
     pub fn new() -> anyhow::Result<Self> {
-        Self::over(Underlay::V4)
+        Self::over(Underlay::V4, STANDARD)
     }
 
-    /// The same with an underlay of a family.
-    pub fn over(underlay: Underlay) -> anyhow::Result<Self> {
+    /// The same with an underlay of a family, and with other sizes.
+    pub fn over(underlay: Underlay, sizes: Sizes) -> anyhow::Result<Self> {
         sweep();
         let run = run_name();
         let netns = |role: &str| Netns::new(&run, role);
         let directory = PathBuf::from("/run/border-gw").join(&run);
         stop::make(|| fs::create_dir_all(&directory))?;
         let config = directory.join("bgw.yaml");
-        fs::write(&config, underlay.speak(&config::standard(&run)))?;
+        fs::write(&config, config::with_mtu(&underlay.speak(&config::standard(&run)), sizes.host))?;
         let switch = netns("sw")?;
         let mut testbed = Self {
             underlay,
+            sizes,
             tagging: Tagging::of_this_kernel(&switch),
             server: netns("srv")?,
             cust_a: netns("ca")?,
@@ -164,20 +180,20 @@ impl Testbed {
     }
 
     fn wire(&self) -> anyhow::Result<()> {
-        cable(&self.server, "eth0", &self.cust_a, "eth0", LINE_MTU)?;
-        cable(&self.server, "eth1", &self.cust_a, "eth1", LINE_MTU)?;
-        cable(&self.server, "eth2", &self.cust_b, "eth0", LINE_MTU)?;
-        cable(&self.server, "eth3", &self.switch, "uplink", LINE_MTU)?;
-        cable(&self.switch, "p1", &self.cust_d, "eth0", LINE_MTU)?;
-        cable(&self.switch, "p2", &self.cust_e, "eth0", LINE_MTU)?;
-        cable(&self.server, "fab0", &self.fabric, "f0", FABRIC_MTU)?;
-        cable(&self.server, "fab1", &self.fabric, "f1", FABRIC_MTU)?;
-        cable(&self.fabric, "h1", &self.host1, "eth0", FABRIC_MTU)?;
-        cable(&self.fabric, "h2", &self.host2, "eth0", FABRIC_MTU)?;
-        cable(&self.fabric, "h3", &self.host3, "eth0", FABRIC_MTU)?;
+        cable(&self.server, "eth0", &self.cust_a, "eth0", self.sizes.line)?;
+        cable(&self.server, "eth1", &self.cust_a, "eth1", self.sizes.line)?;
+        cable(&self.server, "eth2", &self.cust_b, "eth0", self.sizes.line)?;
+        cable(&self.server, "eth3", &self.switch, "uplink", self.sizes.line)?;
+        cable(&self.switch, "p1", &self.cust_d, "eth0", self.sizes.line)?;
+        cable(&self.switch, "p2", &self.cust_e, "eth0", self.sizes.line)?;
+        cable(&self.server, "fab0", &self.fabric, "f0", self.sizes.fabric)?;
+        cable(&self.server, "fab1", &self.fabric, "f1", self.sizes.fabric)?;
+        cable(&self.fabric, "h1", &self.host1, "eth0", self.sizes.fabric)?;
+        cable(&self.fabric, "h2", &self.host2, "eth0", self.sizes.fabric)?;
+        cable(&self.fabric, "h3", &self.host3, "eth0", self.sizes.fabric)?;
         self.switch.ip(&[
             "link add br0 type bridge stp_state 0 mcast_snooping 0",
-            &format!("link set br0 mtu {LINE_MTU} up"),
+            &format!("link set br0 mtu {} up", self.sizes.line),
             "link set uplink master br0",
             "link set p1 master br0",
             "link set p2 master br0",
@@ -186,12 +202,12 @@ impl Testbed {
 
     /// Connects line-c again, whose port was removed, with new devices at both ends.
     pub fn connect_line_c(&self) -> anyhow::Result<Line> {
-        cable(&self.server, "eth2", &self.cust_b, "eth0", LINE_MTU)?;
+        cable(&self.server, "eth2", &self.cust_b, "eth0", self.sizes.line)?;
         let line = tag(&self.cust_b, self.tagging, "eth0", SINGLE)?;
         let lan = ["172.16.0.1/16", "fd00:a::1/48"];
         self.cust_b
             .ip(&[&format!("address del {} dev lo", lan[0]), &format!("address del {} dev lo", lan[1])])?;
-        customer(&self.cust_b, lan[0], lan[1], &[(&line, "10")])?;
+        customer(&self.cust_b, lan[0], lan[1], self.sizes.host, &[(&line, "10")])?;
         Ok(line)
     }
 
@@ -213,10 +229,11 @@ impl Testbed {
         let b0 = tag(&self.cust_b, tagging, "eth0", single(100))?;
         let d0 = tag(&self.cust_d, tagging, "eth0", single(300))?;
         let e0 = tag(&self.cust_e, tagging, "eth0", q_in_q)?;
-        customer(&self.cust_a, "172.16.0.1/16", "fd00:a::1/48", &[(&a0, "10"), (&a1, "11")])?;
-        customer(&self.cust_b, "172.16.0.1/16", "fd00:a::1/48", &[(&b0, "10")])?;
-        customer(&self.cust_d, "172.18.0.1/16", "fd00:d::1/48", &[(&d0, "13")])?;
-        customer(&self.cust_e, "172.19.0.1/16", "fd00:e::1/48", &[(&e0, "14")])?;
+        let mtu = self.sizes.host;
+        customer(&self.cust_a, "172.16.0.1/16", "fd00:a::1/48", mtu, &[(&a0, "10"), (&a1, "11")])?;
+        customer(&self.cust_b, "172.16.0.1/16", "fd00:a::1/48", mtu, &[(&b0, "10")])?;
+        customer(&self.cust_d, "172.18.0.1/16", "fd00:d::1/48", mtu, &[(&d0, "13")])?;
+        customer(&self.cust_e, "172.19.0.1/16", "fd00:e::1/48", mtu, &[(&e0, "14")])?;
         self.lines.extend([a0, a1, b0, d0, e0]);
         Ok(())
     }
@@ -253,7 +270,7 @@ impl Testbed {
             &self.fabric,
             &[
                 "link add br0 type bridge stp_state 0 mcast_snooping 0",
-                &format!("link set br0 mtu {FABRIC_MTU} up"),
+                &format!("link set br0 mtu {} up", self.sizes.fabric),
                 "link set f0 master br0",
                 "link set h3 master br0",
                 "address add 10.90.0.1/24 dev br0",
@@ -292,11 +309,11 @@ impl Testbed {
         let three = host(5003, "02:00:5e:00:00:03", "10.1.0.10/16", "fd00:1::10/48", "10.1.0.1", "fd00:1::1");
         let four = host(5004, "02:00:5e:00:00:04", "10.4.0.10/16", "fd00:4::10/48", "10.4.0.1", "fd00:4::1");
         let far = host(5001, "02:00:5e:00:00:01", "10.1.0.11/16", "fd00:1::11/48", "10.1.0.1", "fd00:1::1");
-        self.host1.vpc_host(self.underlay, "192.0.2.21", &one)?;
-        self.host1.vpc_host(self.underlay, "192.0.2.21", &two)?;
-        self.host2.vpc_host(self.underlay, "192.0.2.22", &three)?;
-        self.host2.vpc_host(self.underlay, "192.0.2.22", &four)?;
-        self.host3.vpc_host(self.underlay, "10.90.0.23", &far)
+        self.host1.vpc_host(self, "192.0.2.21", &one)?;
+        self.host1.vpc_host(self, "192.0.2.21", &two)?;
+        self.host2.vpc_host(self, "192.0.2.22", &three)?;
+        self.host2.vpc_host(self, "192.0.2.22", &four)?;
+        self.host3.vpc_host(self, "10.90.0.23", &far)
     }
 
     /// The namespace of a VPC's host on a hypervisor.
@@ -314,19 +331,19 @@ impl Drop for Testbed {
 
 impl Netns {
     /// A VPC's host: a namespace with a VXLAN device whose underlay is here.
-    fn vpc_host(&self, underlay: Underlay, vtep: &str, host: &Host) -> anyhow::Result<()> {
+    fn vpc_host(&self, testbed: &Testbed, vtep: &str, host: &Host) -> anyhow::Result<()> {
         let name = format!("{}-v{}", self.name, host.vni);
         let (run, role) = name.split_once('-').unwrap_or((&name, ""));
         let vpc = ManuallyDrop::new(Netns::new(run, role)?);
         vpc.sysctl(&[("ipv6/conf/default/accept_ra", "0"), ("ipv4/fib_multipath_hash_policy", "1")])?;
-        let checksums = if underlay == Underlay::V4 { "udpcsum" } else { "udp6zerocsumrx" };
+        let checksums = if testbed.underlay == Underlay::V4 { "udpcsum" } else { "udp6zerocsumrx" };
         self.ip(&[
-            &underlay.speak(&format!(
+            &testbed.underlay.speak(&format!(
                 "link add vx{0} address {1} type vxlan id {0} local {vtep} remote 192.0.2.10 dstport 4789 nolearning \
                  {checksums}",
                 host.vni, host.mac
             )),
-            &format!("link set vx{} netns {name} name vpc0 mtu 1500", host.vni),
+            &format!("link set vx{} netns {name} name vpc0 mtu {}", host.vni, testbed.sizes.host),
         ])?;
         vpc.ip(&[
             "link set vpc0 up",
@@ -359,7 +376,7 @@ fn cable(left: &Netns, left_port: &str, right: &Netns, right_port: &str, mtu: u3
 
 /// A customer's router: its LAN on `lo`, and its lines, whose ports have room for the tags beyond the 1,500 bytes of IP.
 /// `net` numbers the link subnets.
-fn customer(netns: &Netns, v4: &str, v6: &str, lines: &[(&Line, &str)]) -> anyhow::Result<()> {
+fn customer(netns: &Netns, v4: &str, v6: &str, mtu: u32, lines: &[(&Line, &str)]) -> anyhow::Result<()> {
     let (lan_v4, lan_v6) = (v4.split('/').next().unwrap_or(v4), v6.split('/').next().unwrap_or(v6));
     let mut commands = vec![format!("address add {v4} dev lo"), format!("address add {v6} dev lo nodad")];
     let (mut hops_v4, mut hops_v6) = (String::new(), String::new());
@@ -371,10 +388,10 @@ fn customer(netns: &Netns, v4: &str, v6: &str, lines: &[(&Line, &str)]) -> anyho
         hops_v6.push_str(&["nexthop via fd00:", net, "::2 dev ", port, " "].concat());
     }
     for vpc in ["10.1.0.0/16", "10.2.0.0/16", "10.4.0.0/16"] {
-        commands.push(format!("route add {vpc} src {lan_v4} mtu 1500 {hops_v4}"));
+        commands.push(format!("route add {vpc} src {lan_v4} mtu {mtu} {hops_v4}"));
     }
     for vpc in ["fd00:1::/48", "fd00:2::/48", "fd00:4::/48"] {
-        commands.push(format!("route add {vpc} src {lan_v6} mtu 1500 {hops_v6}"));
+        commands.push(format!("route add {vpc} src {lan_v6} mtu {mtu} {hops_v6}"));
     }
     netns.ip(&commands.iter().map(String::as_str).collect::<Vec<_>>())
 }

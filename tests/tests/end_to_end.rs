@@ -6,7 +6,7 @@ use std::fs;
 use border_gw_tests::daemon::Daemon;
 use border_gw_tests::privileges::require_root;
 use border_gw_tests::proof::{PROOFS, wait_until_up};
-use border_gw_tests::testbed::{Testbed, Underlay};
+use border_gw_tests::testbed::{STANDARD, Testbed, Underlay};
 
 /// Runs one proof, or says why it cannot be run.
 fn prove(name: &str) {
@@ -65,7 +65,7 @@ fn reach_in(testbed: &Testbed) -> Daemon {
 #[test]
 fn an_ipv6_underlay_carries_the_same() {
     require_root();
-    drop(reach_in(&Testbed::over(Underlay::V6).unwrap()));
+    drop(reach_in(&Testbed::over(Underlay::V6, STANDARD).unwrap()));
 }
 
 #[test]

@@ -11,11 +11,13 @@ use bpf_build::{LINKED, LLVM, NIGHTLY};
 use crate::shell::{command, has, quietly};
 
 /// Programs of the testbed and their Debian packages.
-const PROGRAMS: [(&str, &str); 10] = [
+const PROGRAMS: [(&str, &str); 12] = [
     ("ip", "iproute2"),
     ("ss", "iproute2"),
     ("ethtool", "ethtool"),
     ("ping", "iputils-ping"),
+    ("traceroute", "traceroute"),
+    ("tracepath", "iputils-tracepath"),
     ("iperf3", "iperf3"),
     ("tcpdump", "tcpdump"),
     ("bpftool", "bpftool"),
