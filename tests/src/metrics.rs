@@ -42,9 +42,10 @@ impl Scrape {
             .sum()
     }
 
-    /// Packets dropped for a reason.
-    pub fn drops(&self, reason: &str) -> u64 {
-        self.sum("border_gw_dropped_packets_total", &[("reason", reason)])
+    /// Packets refused for a reason: dropped, or turned into an ICMP error.
+    pub fn refused(&self, reason: &str) -> u64 {
+        let families = ["border_gw_dropped_packets_total", "border_gw_icmp_errors_total"];
+        families.iter().map(|family| self.sum(family, &[("reason", reason)])).sum()
     }
 
     /// `received - (forwarded + punted + passed + answered + dropped)` of each program: nothing but zeros.
