@@ -48,7 +48,7 @@ pub fn render(state: &State, count: &impl Count) -> Result<String, Error> {
     let page = Page(Registry::new());
     build(&page, state)?;
     verdicts(&page, state, count)?;
-    drops(&page, state, count)?;
+    refused(&page, state, count)?;
     vif_traffic(&page, state, count)?;
     attachment_traffic(&page, state, count)?;
     limits(&page, state)?;
@@ -104,15 +104,25 @@ fn verdicts(page: &Page, state: &State, count: &impl Count) -> Result<(), Error>
     Ok(())
 }
 
-fn drops(page: &Page, state: &State, count: &impl Count) -> Result<(), Error> {
-    let family = page.counter(
-        "border_gw_dropped_packets_total",
-        "Packets dropped, by reason; only reasons that were seen.",
-        &["program", "border_gateway", "vif", "attachment", "reason"],
-    )?;
-    for row in view::drops(state, count)? {
-        let labels = [row.program, &row.border_gateway, &row.vif, &row.attachment, row.reason];
-        family.with_label_values(&labels).inc_by(row.packets);
+fn refused(page: &Page, state: &State, count: &impl Count) -> Result<(), Error> {
+    for (name, help, rows) in [
+        (
+            "border_gw_dropped_packets_total",
+            "Packets dropped, by reason; only reasons that were seen.",
+            view::drops(state, count)?,
+        ),
+        (
+            "border_gw_icmp_errors_total",
+            "Packets refused with an ICMP error to their sender, by reason; only reasons that were seen.",
+            view::errors(state, count)?,
+        ),
+    ] {
+        let labels = ["program", "border_gateway", "vif", "attachment", "reason"];
+        let family = page.counter(name, help, &labels)?;
+        for row in rows {
+            let labels = [row.program, &row.border_gateway, &row.vif, &row.attachment, row.reason];
+            family.with_label_values(&labels).inc_by(row.packets);
+        }
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use border_gw_common::abi::{
     Entry, Flow, OWNER_VIF, Owner, TO_CUSTOMER, TO_VPC, Tally, Traffic, attachment_scope, entry_scope,
     retired_scope, vif_scope,
 };
-use border_gw_common::verdict::DropReason;
+use border_gw_common::verdict::{DropReason, ERRORS};
 use serde::Serialize;
 
 use crate::dataplane::Error;
@@ -290,11 +290,26 @@ pub fn scopes(state: &State) -> Vec<Scope> {
 
 /// What was dropped, most first.
 pub fn drops(state: &State, count: &impl Count) -> Result<Vec<DropRow>, Error> {
+    by_reason(state, count, DropReason::ALL, |tally| &tally.drops)
+}
+
+/// What was answered with an ICMP error, most first.
+pub fn errors(state: &State, count: &impl Count) -> Result<Vec<DropRow>, Error> {
+    by_reason(state, count, &ERRORS, |tally| &tally.errors)
+}
+
+/// Counters of a record, by the reason that each is for.
+fn by_reason(
+    state: &State,
+    count: &impl Count,
+    reasons: &[DropReason],
+    counters: impl Fn(&Tally) -> &[u64],
+) -> Result<Vec<DropRow>, Error> {
     let mut rows: Vec<DropRow> = Vec::new();
     for scope in scopes(state) {
         let tally = count.tally(scope.index)?;
-        for (reason, packets) in DropReason::ALL.iter().zip(tally.drops).filter(|(_, packets)| *packets != 0)
-        {
+        let counted = reasons.iter().zip(counters(&tally).iter().copied());
+        for (reason, packets) in counted.filter(|(_, packets)| *packets != 0) {
             let row = DropRow {
                 program: scope.entry.name(),
                 border_gateway: scope.border_gateway.clone(),

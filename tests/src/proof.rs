@@ -306,7 +306,11 @@ fn transit(testbed: &Testbed, _daemon: &mut Daemon) -> anyhow::Result<()> {
     Raw::open(&testbed.cust_d, "eth0")?.send(&[ethernet(to, from, Some(300), 0x0800, &packet)]);
     thread::sleep(Duration::from_millis(30));
     let after = Scrape::of(&testbed.server)?;
-    ensure!(after.refused("transit") == before.refused("transit") + 1, "not refused: {:?}", after.all_drops());
+    ensure!(
+        after.refused("transit") == before.refused("transit") + 1,
+        "not refused: {:?}",
+        after.all_drops()
+    );
     Ok(())
 }
 
