@@ -235,3 +235,27 @@ fn every_limiter_of_a_vif_has_its_rate() {
         }
     }
 }
+
+#[test]
+fn errors_come_from_an_address_of_the_object_or_from_what_identifies_the_server() {
+    let address_of = |text: &str| border_gw::tables::address(text.parse().unwrap()).1;
+    let whole = intent();
+    let mut only_v6 = whole.clone();
+    vif(&mut only_v6, "vif-a").addresses.retain(|link| link.local.addr().is_ipv6());
+    let mut only_v4 = whole.clone();
+    vif(&mut only_v4, "vif-a").addresses.retain(|link| link.local.addr().is_ipv4());
+    for (name, intent, v4, v6) in [
+        ("both families", &whole, address_of("169.254.10.2"), address_of("fd00:10::2")),
+        ("IPv6 alone", &only_v6, address_of(&whole.gateway.router_id.to_string()), address_of("fd00:10::2")),
+        ("IPv4 alone: nobody is told of IPv6", &only_v4, address_of("169.254.10.2"), [0; 16]),
+    ] {
+        let tables = tables(intent, &observed(intent));
+        let record = &tables.vifs[&slots(intent).vifs["vif-a"]];
+        assert_eq!((record.error_v4, record.error_v6), (v4, v6), "{name}");
+    }
+    let tables = tables(&whole, &observed(&whole));
+    let router = &whole.border_gateways[0].vpc_attachments[0];
+    let record = &tables.attachments[&slots(&whole).attachments[&router.name]];
+    let want = router.router.addresses.iter().find(|address| address.is_ipv4()).unwrap();
+    assert_eq!(record.error_v4, address_of(&want.to_string()), "the router's");
+}
