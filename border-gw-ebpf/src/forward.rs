@@ -9,6 +9,7 @@ use border_gw_common::verdict::{DropReason, Verdict};
 use crate::flow;
 use crate::headers::Ip;
 use crate::icmp::Refusal;
+use crate::mss;
 use crate::packet::Packet;
 use crate::rewrite;
 use crate::tables::Tables;
@@ -24,6 +25,8 @@ pub struct Origin {
     pub connection: u32,
     /// How flows are told apart.
     pub hash_mode: u32,
+    /// MTU of the side that it comes from, where the MSS of TCP connections is held to what fits; else 0.
+    pub clamp_mtu: u16,
 }
 
 /// Sends a packet along its route: steps 8 to 11 of the design.
@@ -45,6 +48,9 @@ pub fn forward<P: Packet, T: Tables>(
     if let Err((place, reason)) = charge(tables, &caps, bytes) {
         count_policed(tables, origin.owner, next_hop.owner, place, bytes);
         return Err(reason.into());
+    }
+    if origin.clamp_mtu != 0 {
+        mss::hold(packet, ip, origin.clamp_mtu.min(next_hop.mtu));
     }
     if let Err(reason) = send(packet, ip, next_hop, hash) {
         refund(tables, &caps, CAPS, bytes);

@@ -15,6 +15,7 @@ pub mod headers;
 pub mod host;
 pub mod icmp;
 pub mod line;
+pub mod mss;
 pub mod packet;
 pub use border_gw_common::policer;
 pub mod rewrite;

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use border_gw_common::abi::{
-    Address, Attachment, Connection, Domain, HostPort, OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER, OWNER_LOCAL_VIF,
-    OWNER_VIF, Owner, Port, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, Settings,
-    VIF_ENABLED, VIF_TRANSIT, VIF_VALIDATE, Vif, VifKey, VtepKey,
+    ATTACHMENT_CLAMP_MSS, Address, Attachment, Connection, Domain, HostPort, OWNER_ATTACHMENT,
+    OWNER_LOCAL_ROUTER, OWNER_LOCAL_VIF, OWNER_VIF, Owner, Port, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_OWN,
+    SOURCE_PEER, SOURCE_ROUTED, Settings, VIF_CLAMP_MSS, VIF_ENABLED, VIF_TRANSIT, VIF_VALIDATE, Vif, VifKey,
+    VtepKey,
 };
 use border_gw_common::net::{Be16, MacAddr};
 use ipnet::IpNet;
@@ -114,7 +115,8 @@ impl Compiler<'_> {
             domain,
             flags: flag(vif.enabled, VIF_ENABLED)
                 | flag(vif.source_validation, VIF_VALIDATE)
-                | flag(gateway.transit, VIF_TRANSIT),
+                | flag(gateway.transit, VIF_TRANSIT)
+                | flag(gateway.mss_clamp, VIF_CLAMP_MSS),
             port_ifindex: port.as_ref().map_or(0, |port| port.ifindex),
             veth_ifindex: veth.unwrap_or(0),
             connection: self.slots.connections[&vif.connection],
@@ -197,7 +199,7 @@ impl Compiler<'_> {
             hash_mode: gateway.hash as u32,
             router_mac: vpc.router.mac,
             mtu: self.vpc_mtu(vpc),
-            flags: 0,
+            flags: flag(gateway.mss_clamp, ATTACHMENT_CLAMP_MSS),
             error_v4: self.error_v4(vpc.router.addresses.iter().copied()),
             error_v6: error_v6(vpc.router.addresses.iter().copied()),
         };

@@ -172,6 +172,8 @@ pub struct BorderGateway {
     pub transit: bool,
     /// How a flow is told from another.
     pub hash: HashMode,
+    /// Whether the MSS of TCP connections is held to what fits.
+    pub mss_clamp: bool,
     /// Virtual interfaces.
     pub virtual_interfaces: Vec<VirtualInterface>,
     /// VPCs.

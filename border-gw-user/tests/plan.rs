@@ -67,6 +67,7 @@ fn gateway(
         asn: 65000,
         transit: false,
         hash: HashMode::FiveTuple,
+        mss_clamp: true,
         virtual_interfaces: vifs,
         vpc_attachments: vpcs,
         routes,
@@ -296,13 +297,14 @@ fn a_record_changes_under_no_packet() {
     type Change = fn(&mut Intent, &mut Observed);
     let closed = &["close", "close veth", "wait", "write", "open", "open veth"][..];
     let moved = [closed, &["wait"]].concat();
-    let rows: [(&str, Change, &[&str]); 7] = [
+    let rows: [(&str, Change, &[&str]); 8] = [
         ("another tag", |intent, _| vif_a(intent).tag.outer = 101.try_into().unwrap(), &moved),
         ("another MAC", |_, seen| seen.ports.get_mut("eth0").unwrap().mac = mac(99), &moved),
         ("another VNI", |intent, _| vpc_1(intent).vni = 5009.try_into().unwrap(), &moved),
         ("another router MAC", |intent, _| vpc_1(intent).router.mac = mac(99), &moved),
         ("disabled", |intent, _| vif_a(intent).enabled = false, &["write", "wait"]),
         ("not validated", |intent, _| vif_a(intent).source_validation = false, &["write"]),
+        ("no clamp", |intent, _| intent.border_gateways[0].mss_clamp = false, &["write", "write", "write"]),
         ("another hash", |intent, _| intent.border_gateways[1].hash = HashMode::L3, &["write", "write"]),
     ];
     for (name, change, want) in rows {
@@ -497,7 +499,8 @@ impl Held {
                 self.vifs.contains(index) && (in_place != *new || new.is_none())
             }),
             Op::Attachment(index, new) => now.attachments.get(index).is_some_and(|old| {
-                let in_place = new.map(|new| Attachment { hash_mode: new.hash_mode, ..*old });
+                let in_place =
+                    new.map(|new| Attachment { flags: new.flags, hash_mode: new.hash_mode, ..*old });
                 self.attachments.contains(index) && (in_place != *new || new.is_none())
             }),
             Op::Retire(owner) if owner.kind() == OWNER_VIF => self.vifs.contains(&owner.index()),

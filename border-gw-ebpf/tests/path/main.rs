@@ -11,6 +11,7 @@ mod fabric;
 mod flows;
 mod host;
 mod line;
+mod mss;
 mod precedence;
 mod properties;
 mod punts;

@@ -83,6 +83,7 @@ fn border_gateway(gateway: document::BorderGateway) -> Option<BorderGateway> {
         asn: gateway.asn?.value,
         transit: gateway.transit,
         hash: gateway.hash,
+        mss_clamp: gateway.mss_clamp,
         virtual_interfaces: gateway
             .virtual_interfaces
             .into_iter()

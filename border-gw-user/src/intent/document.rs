@@ -83,6 +83,7 @@ pub(super) struct BorderGateway {
     pub(super) asn: Option<At<u32>>,
     pub(super) transit: bool,
     pub(super) hash: HashMode,
+    pub(super) mss_clamp: bool,
     pub(super) virtual_interfaces: Vec<VirtualInterface>,
     pub(super) vpc_attachments: Vec<VpcAttachment>,
     pub(super) routes: Vec<Route>,
@@ -237,8 +238,17 @@ fn directions<T: Copy>(
 }
 
 fn border_gateway(report: &mut Report, node: &Node) -> Option<BorderGateway> {
-    let optional =
-        ["transit", "hash", "routing", "virtual_interfaces", "vpc_attachments", "routes", "bgp", "bfd"];
+    let optional = [
+        "transit",
+        "hash",
+        "mss_clamp",
+        "routing",
+        "virtual_interfaces",
+        "vpc_attachments",
+        "routes",
+        "bgp",
+        "bfd",
+    ];
     let record = Record::new(report, node, "a border gateway", &["name", "asn"], &optional)?;
     static_only(report, &record);
     record.scalar(report, "routing", values::routing);
@@ -248,6 +258,7 @@ fn border_gateway(report: &mut Report, node: &Node) -> Option<BorderGateway> {
         asn: record.scalar(report, "asn", values::asn),
         transit: record.scalar(report, "transit", values::boolean).is_some_and(|transit| transit.value),
         hash: record.scalar(report, "hash", values::hash).map(|hash| hash.value).unwrap_or_default(),
+        mss_clamp: record.scalar(report, "mss_clamp", values::boolean).is_none_or(|clamp| clamp.value),
         virtual_interfaces: record.list(report, "virtual_interfaces", virtual_interface),
         vpc_attachments: record.list(report, "vpc_attachments", vpc_attachment),
         routes: record.list(report, "routes", route),

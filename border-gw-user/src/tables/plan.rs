@@ -131,7 +131,7 @@ fn rewritten(installed: &Installed, wanted: &Tables) -> BTreeSet<Owner> {
     });
     let vpcs = installed.attachments.iter().filter_map(|(index, old)| {
         let new = wanted.attachments.get(index)?;
-        let in_place = Attachment { hash_mode: new.hash_mode, ..*old };
+        let in_place = Attachment { flags: new.flags, hash_mode: new.hash_mode, ..*old };
         (in_place != *new).then(|| Owner::new(OWNER_ATTACHMENT, *index))
     });
     vifs.chain(vpcs).collect()

@@ -168,6 +168,12 @@ fn keys_are_known_and_each_is_there_once() {
             "10:14 `frr` is not known here; write bird or external",
         ),
         Row(
+            "a clamp that is neither on nor off",
+            "asn: 65000",
+            "asn: 65000\n    mss_clamp: 1400",
+            "10:16 `1400` is not known here; write true or false",
+        ),
+        Row(
             "a section that is a list",
             "gateway: {name: server-1, router_id: 10.255.0.1}",
             "gateway: [server-1]",
