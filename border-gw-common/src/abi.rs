@@ -3,8 +3,9 @@
 use crate::net::{Be16, MacAddr};
 use crate::verdict::{MAX_ERRORS, MAX_REASONS};
 
-/// Version of this layout; it names the directory under bpffs, so that two layouts never share a map.
-pub const VERSION: u32 = 2;
+/// Version of this layout; it names the directory under bpffs, so that two layouts never share a map. (A map of programs takes
+/// none that differs in being ready for frames in several buffers, so that is part of the layout, too.)
+pub const VERSION: u32 = 3;
 
 /// Border gateways on a server: slots of the FIB's outer maps.
 pub const MAX_DOMAINS: u32 = 4096;
@@ -73,6 +74,8 @@ pub mod map {
     pub const GROUPS: &str = "GROUPS";
     /// Array of [`super::NextHop`].
     pub const NEXT_HOPS: &str = "NEXT_HOPS";
+    /// Array of [`super::Dscp`], by [`super::dscp_index`].
+    pub const DSCP: &str = "DSCP";
     /// Array of [`super::Policer`].
     pub const POLICERS: &str = "POLICERS";
     /// Array of `u64`: each policer's theoretical arrival time.
@@ -575,6 +578,21 @@ pub const fn owner_scope(owner: Owner) -> (u32, Entry) {
 
 /// Number of scopes.
 pub const SCOPES: u32 = ENTRY_SCOPES + MAX_VIFS + MAX_ATTACHMENTS;
+
+/// A table of DSCP: for each one that arrives, the one that goes on with [`DSCP_MAPPED`], or 0 where it is kept.
+pub type Dscp = [u8; DSCPS];
+/// Code points (RFC 2474, section 3): 6 bits.
+pub const DSCPS: usize = 64;
+/// The bit in a [`Dscp`] that tells "becomes 0" from "is kept".
+pub const DSCP_MAPPED: u8 = 0x40;
+/// Number of tables of DSCP.
+pub const DSCP_TABLES: u32 = MAX_VIFS * 2;
+
+/// Index in `DSCP` of a VIF's table; `direction` is [`TO_VPC`] or [`TO_CUSTOMER`].
+#[inline(always)]
+pub const fn dscp_index(vif: u32, direction: u32) -> u32 {
+    vif * 2 + direction
+}
 
 /// Traffic in one direction. Bytes are those of IP packets.
 #[repr(C)]

@@ -323,7 +323,14 @@ fn route_ip<P: Packet, T: Tables>(
     rewrite::combine_ecn(packet, ip, ingress.outer.ecn)?;
     let attachment = ingress.attachment;
     let clamp_mtu = if attachment.flags & ATTACHMENT_CLAMP_MSS == 0 { 0 } else { attachment.mtu };
-    let origin = Origin { domain, owner, connection: 0, hash_mode: attachment.hash_mode, clamp_mtu };
+    let origin = Origin {
+        domain,
+        owner,
+        connection: 0,
+        hash_mode: attachment.hash_mode,
+        translates_dscp: false,
+        clamp_mtu,
+    };
     forward(packet, tables, ip, &origin, route)
 }
 

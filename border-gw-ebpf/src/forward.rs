@@ -1,11 +1,12 @@
 //! From a route to the frame that leaves: member, MTU, caps, rewrite.
 
 use border_gw_common::abi::{
-    INTO, NextHop, OUT_OF, OWNER_ATTACHMENT, OWNER_VIF, Owner, Route, TO_CUSTOMER, TO_VPC, VifPolicer,
-    connection_policer, port_policer, vif_policer,
+    INTO, NEXT_HOP_DSCP, NextHop, OUT_OF, OWNER_ATTACHMENT, OWNER_VIF, Owner, Route, TO_CUSTOMER, TO_VPC,
+    VifPolicer, connection_policer, port_policer, vif_policer,
 };
 use border_gw_common::verdict::{DropReason, Verdict};
 
+use crate::dscp;
 use crate::flow;
 use crate::headers::Ip;
 use crate::icmp::Refusal;
@@ -25,6 +26,8 @@ pub struct Origin {
     pub connection: u32,
     /// How flows are told apart.
     pub hash_mode: u32,
+    /// Whether the VIF translates DSCP toward VPCs.
+    pub translates_dscp: bool,
     /// MTU of the side that it comes from, where the MSS of TCP connections is held to what fits; else 0.
     pub clamp_mtu: u16,
 }
@@ -52,7 +55,7 @@ pub fn forward<P: Packet, T: Tables>(
     if origin.clamp_mtu != 0 {
         mss::hold(packet, ip, origin.clamp_mtu.min(next_hop.mtu));
     }
-    if let Err(reason) = send(packet, ip, next_hop, hash) {
+    if let Err(reason) = send(packet, tables, ip, origin, next_hop, hash) {
         refund(tables, &caps, CAPS, bytes);
         return Err(reason.into());
     }
@@ -61,9 +64,24 @@ pub fn forward<P: Packet, T: Tables>(
 }
 
 #[inline(always)]
-fn send<P: Packet>(packet: &mut P, ip: &Ip, next_hop: &NextHop, hash: u32) -> Result<(), DropReason> {
+fn send<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    ip: &Ip,
+    origin: &Origin,
+    next_hop: &NextHop,
+    hash: u32,
+) -> Result<(), DropReason> {
     rewrite::decrement_ttl(packet, ip)?;
-    rewrite::replace_header(packet, ip, next_hop, hash)
+    // What the tunnel copies is what the packet has then.
+    let mut ip = *ip;
+    if origin.translates_dscp {
+        dscp::translate(packet, tables, &mut ip, origin.owner.index(), TO_VPC)?;
+    }
+    if next_hop.flags & NEXT_HOP_DSCP != 0 {
+        dscp::translate(packet, tables, &mut ip, next_hop.owner.index(), TO_CUSTOMER)?;
+    }
+    rewrite::replace_header(packet, &ip, next_hop, hash)
 }
 
 /// The member of a group that the hash picks, if it is alive and belongs to the border gateway.

@@ -7,6 +7,7 @@
 
 pub mod answer;
 pub mod checksum;
+pub mod dscp;
 pub mod error;
 pub mod fabric;
 pub mod flow;

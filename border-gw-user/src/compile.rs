@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use border_gw_common::abi::{
-    ATTACHMENT_CLAMP_MSS, Address, Attachment, Connection, Domain, HostPort, OWNER_ATTACHMENT,
-    OWNER_LOCAL_ROUTER, OWNER_LOCAL_VIF, OWNER_VIF, Owner, Port, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_OWN,
-    SOURCE_PEER, SOURCE_ROUTED, Settings, VIF_CLAMP_MSS, VIF_ENABLED, VIF_TRANSIT, VIF_VALIDATE, Vif, VifKey,
-    VtepKey,
+    ATTACHMENT_CLAMP_MSS, Address, Attachment, Connection, DSCP_MAPPED, DSCPS, Domain, HostPort,
+    OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER, OWNER_LOCAL_VIF, OWNER_VIF, Owner, Port, SOURCE_FORBIDDEN,
+    SOURCE_LINK, SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, Settings, TO_CUSTOMER, TO_VPC, VIF_CLAMP_MSS,
+    VIF_DSCP_TO_VPC, VIF_ENABLED, VIF_TRANSIT, VIF_VALIDATE, Vif, VifKey, VtepKey, dscp_index,
 };
 use border_gw_common::net::{Be16, MacAddr};
 use ipnet::IpNet;
@@ -96,6 +96,8 @@ impl Compiler<'_> {
         let index = self.slots.vifs[&vif.name];
         let owner = Owner::new(OWNER_VIF, index);
         limits::vif(&mut self.tables.policers, index, &vif.caps);
+        self.dscp(dscp_index(index, TO_VPC), &vif.dscp.to_vpc);
+        self.dscp(dscp_index(index, TO_CUSTOMER), &vif.dscp.to_customer);
         for link in &vif.addresses {
             let sources = self.tables.sources.entry(index).or_default();
             sources.insert(link.local.trunc(), SOURCE_LINK);
@@ -116,7 +118,8 @@ impl Compiler<'_> {
             flags: flag(vif.enabled, VIF_ENABLED)
                 | flag(vif.source_validation, VIF_VALIDATE)
                 | flag(gateway.transit, VIF_TRANSIT)
-                | flag(gateway.mss_clamp, VIF_CLAMP_MSS),
+                | flag(gateway.mss_clamp, VIF_CLAMP_MSS)
+                | flag(!vif.dscp.to_vpc.is_empty(), VIF_DSCP_TO_VPC),
             port_ifindex: port.as_ref().map_or(0, |port| port.ifindex),
             veth_ifindex: veth.unwrap_or(0),
             connection: self.slots.connections[&vif.connection],
@@ -142,6 +145,17 @@ impl Compiler<'_> {
         self.tables.vif_by_tag.insert(key, index);
         self.tables.host_ports.insert(veth, HostPort { owner });
         self.tables.devices.insert(veth);
+    }
+
+    fn dscp(&mut self, index: u32, translated: &BTreeMap<u8, u8>) {
+        if translated.is_empty() {
+            return;
+        }
+        let mut table = [0; DSCPS];
+        for (from, to) in translated {
+            table[usize::from(*from)] = DSCP_MAPPED | to;
+        }
+        self.tables.dscp.insert(index, table);
     }
 
     fn line_port(&self, vif: &VirtualInterface) -> Option<&PortState> {

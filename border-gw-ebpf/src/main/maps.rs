@@ -10,10 +10,11 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_map;
 use aya_ebpf::programs::XdpContext;
 use border_gw_common::abi::{
-    Address, Attachment, BUCKETS, Complaint, Connection, Domain, Entry, Group, HostPort, MAX_ATTACHMENTS,
-    MAX_CONNECTIONS, MAX_DOMAINS, MAX_GROUPS, MAX_NEXT_HOPS, MAX_PORTS, MAX_ROUTES, MAX_SOURCES, MAX_VIFS,
-    MAX_VTEPS, NextHop, Owner, POLICERS as MAX_POLICERS, Policer, Port, Route, SCOPES, STAGE_ERROR, Settings,
-    SourceClass, Tally, Traffic, V4, Vif, VifKey, VtepKey, traffic_index,
+    Address, Attachment, BUCKETS, Complaint, Connection, DSCP_TABLES, DSCPS, Domain, Dscp, Entry, Group,
+    HostPort, MAX_ATTACHMENTS, MAX_CONNECTIONS, MAX_DOMAINS, MAX_GROUPS, MAX_NEXT_HOPS, MAX_PORTS,
+    MAX_ROUTES, MAX_SOURCES, MAX_VIFS, MAX_VTEPS, NextHop, Owner, POLICERS as MAX_POLICERS, Policer, Port,
+    Route, SCOPES, STAGE_ERROR, Settings, SourceClass, Tally, Traffic, V4, Vif, VifKey, VtepKey,
+    traffic_index,
 };
 use border_gw_common::verdict::Verdict;
 use border_gw_ebpf::packet::MAX_SUMMED;
@@ -64,6 +65,8 @@ static SOURCES_V6: ArrayOfMaps<SourcesV6, { MAX_VIFS as usize }> = ArrayOfMaps::
 static GROUPS: Array<Group, { MAX_GROUPS as usize }> = Array::new();
 #[btf_map]
 static NEXT_HOPS: Array<NextHop, { MAX_NEXT_HOPS as usize }> = Array::new();
+#[btf_map]
+static DSCP: Array<Dscp, { DSCP_TABLES as usize }> = Array::new();
 #[btf_map]
 static POLICERS: Array<Policer, { MAX_POLICERS as usize }> = Array::new();
 #[btf_map]
@@ -228,6 +231,12 @@ impl Tables for Maps {
     #[inline(always)]
     fn next_hop(&self, index: u16) -> Option<&NextHop> {
         NEXT_HOPS.get(u32::from(index))
+    }
+
+    #[inline(always)]
+    fn dscp(&self, table: u32, dscp: u8) -> Option<u8> {
+        let table = DSCP.get(table)?;
+        Some(table[usize::from(dscp) % DSCPS])
     }
 
     #[inline(always)]

@@ -7,6 +7,7 @@ mod support;
 
 mod answers;
 mod caps;
+mod dscp;
 mod fabric;
 mod flows;
 mod host;

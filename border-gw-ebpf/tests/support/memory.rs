@@ -4,8 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use border_gw_common::abi::{
-    Address, Attachment, BUCKETS, Complaint, Flow, HostPort, NextHop, Owner, Policer, Port, Route, Settings,
-    SourceClass, V4, V6, Vif, VifKey, VtepKey,
+    Address, Attachment, BUCKETS, Complaint, Dscp, Flow, HostPort, NextHop, Owner, Policer, Port, Route,
+    Settings, SourceClass, V4, V6, Vif, VifKey, VtepKey,
 };
 use border_gw_ebpf::policer;
 use border_gw_ebpf::tables::Tables;
@@ -61,6 +61,7 @@ pub(crate) struct Memory {
     pub(crate) sources: BTreeMap<u32, Prefixes<SourceClass>>,
     pub(crate) groups: BTreeMap<u32, [u16; BUCKETS]>,
     pub(crate) next_hops: BTreeMap<u16, NextHop>,
+    pub(crate) dscp: BTreeMap<u32, Dscp>,
     pub(crate) policers: BTreeMap<u32, Policer>,
     /// In nanoseconds.
     pub(crate) clock: Cell<u64>,
@@ -152,6 +153,11 @@ impl Tables for Memory {
 
     fn next_hop(&self, index: u16) -> Option<&NextHop> {
         self.next_hops.get(&index)
+    }
+
+    fn dscp(&self, table: u32, dscp: u8) -> Option<u8> {
+        // In the kernel's array a table that nobody wrote is empty.
+        Some(self.dscp.get(&table).map_or(0, |table| table[usize::from(dscp)]))
     }
 
     fn now(&self) -> u64 {

@@ -155,6 +155,12 @@ fn write_vif(out: &mut dyn Write, compiled: &Compiled<'_>, vif: &VirtualInterfac
         writeln!(out, "    address {}, peer {}", link.local, link.peer)?;
     }
     write_caps(out, "    ", &vif.caps)?;
+    for (direction, table) in [("to_vpc", &vif.dscp.to_vpc), ("to_customer", &vif.dscp.to_customer)] {
+        if !table.is_empty() {
+            let pairs: Vec<_> = table.iter().map(|(from, to)| format!("{from} -> {to}")).collect();
+            writeln!(out, "    DSCP {direction}: {}, others kept", pairs.join(", "))?;
+        }
+    }
     let sources = compiled.slots.vifs.get(&vif.name).and_then(|slot| compiled.tables.sources.get(slot));
     let mut sources = sources.into_iter().flatten();
     sources.try_for_each(|(prefix, class)| writeln!(out, "    source {prefix}: {}", source(*class)))?;

@@ -106,6 +106,7 @@ fn virtual_interface(vif: document::VirtualInterface) -> Option<VirtualInterface
         mtu: vif.mtu.value,
         caps: caps(&vif.bandwidth, &vif.burst, vif.mtu.value),
         source_validation: vif.source_validation,
+        dscp: vif.dscp,
         addresses: vif.addresses.into_iter().map(address).collect::<Option<_>>()?,
     })
 }

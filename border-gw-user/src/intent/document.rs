@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use super::diagnostic::{At, Place, Report};
 use super::record::{Record, scalar};
 use super::tree::{Node, Value};
-use super::{ConnectionKind, Tag, XdpMode, bandwidth, values};
+use super::{ConnectionKind, Dscp, Tag, XdpMode, bandwidth, dscp, values};
 
 /// Where the API is served unless the document says so.
 pub const DEFAULT_CONTROL: &str = "/run/border-gw/control.sock";
@@ -99,6 +99,7 @@ pub(super) struct VirtualInterface {
     pub(super) bandwidth: Directions<u64>,
     pub(super) burst: Directions<u64>,
     pub(super) source_validation: bool,
+    pub(super) dscp: Dscp,
     pub(super) addresses: Vec<LinkAddress>,
 }
 
@@ -278,7 +279,7 @@ fn static_only(report: &mut Report, record: &Record<'_>) {
 
 fn virtual_interface(report: &mut Report, node: &Node) -> Option<VirtualInterface> {
     let required = ["name", "connection", "vlan", "addresses"];
-    let optional = ["enabled", "mtu", "bandwidth", "burst", "source_validation", "bgp", "bfd"];
+    let optional = ["enabled", "mtu", "bandwidth", "burst", "source_validation", "dscp", "bgp", "bfd"];
     let record = Record::new(report, node, "a virtual interface", &required, &optional)?;
     static_only(report, &record);
     Some(VirtualInterface {
@@ -292,6 +293,7 @@ fn virtual_interface(report: &mut Report, node: &Node) -> Option<VirtualInterfac
         source_validation: record
             .scalar(report, "source_validation", values::source_validation)
             .is_none_or(|validation| validation.value),
+        dscp: dscp::dscp(report, &record),
         addresses: record.filled_list(report, "addresses", link_address),
     })
 }

@@ -449,3 +449,13 @@ proptest! {
         hosts::parse(&mut report, file, &text);
     }
 }
+
+#[test]
+fn dscp_is_read_by_direction() {
+    let text =
+        GOOD.replace("vlan: 100", "vlan: 100\n        dscp: {to_vpc: {46: 34, 0: 8}, to_customer: {34: 0}}");
+    let intent = check(&text).unwrap_or_else(|errors| panic!("{errors}"));
+    let vifs = &intent.border_gateways[0].virtual_interfaces;
+    let want = Dscp { to_vpc: [(46, 34), (0, 8)].into(), to_customer: [(34, 0)].into() };
+    assert_eq!((&vifs[0].dscp, &vifs[1].dscp), (&want, &Dscp::default()));
+}

@@ -86,6 +86,11 @@ pub(super) fn mtu(text: &str) -> Read<u16> {
     number(text, "an MTU", u32::from(MIN_MTU)..=u32::from(MAX_MTU)).map(|value| value as u16)
 }
 
+/// Differentiated services code point.
+pub(super) fn dscp(text: &str) -> Read<u8> {
+    number(text, "a DSCP", 0..=63).map(|value| value as u8)
+}
+
 /// VXLAN network identifier.
 pub(super) fn vni(text: &str) -> Read<Vni> {
     let value = number(text, "a VNI", 0..=0xff_ffff)?;
