@@ -90,6 +90,8 @@ pub mod map {
     pub const TALLIES: &str = "TALLIES";
     /// Per-CPU array of [`super::Traffic`].
     pub const TRAFFIC: &str = "TRAFFIC";
+    /// Per-CPU hash: identity of a next hop to [`super::TooBig`]. The least recently used entry goes where there is no room.
+    pub const TOO_BIG: &str = "TOO_BIG";
 }
 
 /// Which of the three programs received a packet; the index of its `RECEIVED` counter and of its own scope.
@@ -616,6 +618,16 @@ pub struct Traffic {
     pub flows: [Flow; 2],
 }
 
+/// Packets that were larger than a next hop's MTU, on one CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TooBig {
+    /// Those that no router may fragment: IPv4 with the flag DF, and IPv6.
+    pub with_df: u64,
+    /// IPv4 without DF.
+    pub without_df: u64,
+}
+
 /// Direction of an attachment's traffic: into the VPC.
 pub const INTO: u32 = 0;
 /// Direction of an attachment's traffic: out of the VPC.
@@ -641,6 +653,7 @@ const _: () = {
     assert!(size_of::<Complaint>() == 72);
     assert!(size_of::<Tally>() == 544);
     assert!(size_of::<Traffic>() == 64);
+    assert!(size_of::<TooBig>() == 16);
     assert!(MAX_VIFS <= 1 << 16 && MAX_ATTACHMENTS <= 1 << 16);
     assert!(BUCKETS.is_power_of_two());
     assert!(MAX_NEXT_HOPS <= 1 << 16);
@@ -652,7 +665,7 @@ const _: () = {
 mod pod {
     use super::{
         Attachment, Connection, Domain, Group, HostPort, NextHop, Policer, Port, Route, Settings, Tally,
-        Traffic, Vif, VifKey, VtepKey,
+        TooBig, Traffic, Vif, VifKey, VtepKey,
     };
 
     macro_rules! pod {
@@ -666,6 +679,6 @@ mod pod {
 
     pod!(
         Settings, Port, HostPort, VifKey, Vif, Attachment, Domain, Connection, VtepKey, Route, Group,
-        NextHop, Policer, Tally, Traffic
+        NextHop, Policer, Tally, TooBig, Traffic
     );
 }

@@ -1,7 +1,7 @@
 //! From a route to the frame that leaves: member, MTU, caps, rewrite.
 
 use border_gw_common::abi::{
-    INTO, NEXT_HOP_DSCP, NextHop, OUT_OF, OWNER_ATTACHMENT, OWNER_VIF, Owner, Route, TO_CUSTOMER, TO_VPC,
+    INTO, NEXT_HOP_DSCP, NextHop, OUT_OF, OWNER_ATTACHMENT, OWNER_VIF, Owner, Route, TO_CUSTOMER, TO_VPC, V6,
     VifPolicer, connection_policer, port_policer, vif_policer,
 };
 use border_gw_common::verdict::{DropReason, Verdict};
@@ -43,9 +43,7 @@ pub fn forward<P: Packet, T: Tables>(
 ) -> Result<Verdict, Refusal> {
     let hash = flow::hash(packet, ip, origin.hash_mode);
     let next_hop = member(tables, origin.domain, route.group, hash)?;
-    if ip.len > usize::from(next_hop.mtu) {
-        return Err(Refusal { reason: DropReason::TooBig, mtu: next_hop.mtu });
-    }
+    fits(packet, tables, ip, next_hop)?;
     let bytes = ip.len as u32;
     let caps = caps(origin, next_hop);
     if let Err((place, reason)) = charge(tables, &caps, bytes) {
@@ -82,6 +80,25 @@ fn send<P: Packet, T: Tables>(
         dscp::translate(packet, tables, &mut ip, next_hop.owner.index(), TO_CUSTOMER)?;
     }
     rewrite::replace_header(packet, &ip, next_hop, hash)
+}
+
+/// Whether a packet is as small as its next hop asks for; one that is not is counted there.
+#[inline(always)]
+pub fn fits<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    ip: &Ip,
+    next_hop: &NextHop,
+) -> Result<(), Refusal> {
+    /// In the byte with the flags of IPv4.
+    const DONT_FRAGMENT: u8 = 0x40;
+    if ip.len <= usize::from(next_hop.mtu) {
+        return Ok(());
+    }
+    let df =
+        ip.version == V6 || packet.window::<8>(ip.at).is_some_and(|header| header[6] & DONT_FRAGMENT != 0);
+    tables.count_too_big(next_hop.identity, df);
+    Err(Refusal { reason: DropReason::TooBig, mtu: next_hop.mtu })
 }
 
 /// The member of a group that the hash picks, if it is alive and belongs to the border gateway.

@@ -43,6 +43,8 @@ pub trait Tables {
     fn complaint(&self) -> Option<Complaint>;
     /// Gives back what [`Tables::charge`] took.
     fn refund(&self, policer: u32, bytes: u32);
+    /// Counts a packet that is larger than the MTU of a next hop, by its identity; `df`: no router may fragment it.
+    fn count_too_big(&self, next_hop: u64, df: bool);
     /// Counts a packet of `bytes` for a VIF or attachment, as forwarded or as refused by a cap.
     fn count(&self, owner: Owner, direction: u32, bytes: u32, policed: bool);
 }

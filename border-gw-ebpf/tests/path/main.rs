@@ -16,3 +16,4 @@ mod mss;
 mod precedence;
 mod properties;
 mod punts;
+mod too_big;

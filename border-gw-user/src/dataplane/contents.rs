@@ -21,7 +21,7 @@ use super::{Error, counters, syscalls};
 use crate::tables::{Installed, Op};
 
 /// Every map of the object, all of them pinned.
-pub(super) const NAMES: [&str; 25] = [
+pub(super) const NAMES: [&str; 26] = [
     names::SETTINGS,
     names::PORTS,
     names::HOST_PORTS,
@@ -47,6 +47,7 @@ pub(super) const NAMES: [&str; 25] = [
     names::RECEIVED,
     names::TALLIES,
     names::TRAFFIC,
+    names::TOO_BIG,
 ];
 
 /// Tries of one kind, one a slot, in both families.
