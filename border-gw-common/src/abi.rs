@@ -3,8 +3,9 @@
 use crate::net::{Be16, MacAddr};
 use crate::verdict::{MAX_ERRORS, MAX_REASONS};
 
-/// Version of this layout; it names the directory under bpffs, so that two layouts never share a map.
-pub const VERSION: u32 = 2;
+/// Version of this layout; it names the directory under bpffs, so that two layouts never share a map. (A map of programs takes
+/// none that differs in being ready for frames in several buffers, so that is part of the layout, too.)
+pub const VERSION: u32 = 3;
 
 /// Border gateways on a server: slots of the FIB's outer maps.
 pub const MAX_DOMAINS: u32 = 4096;
@@ -73,6 +74,8 @@ pub mod map {
     pub const GROUPS: &str = "GROUPS";
     /// Array of [`super::NextHop`].
     pub const NEXT_HOPS: &str = "NEXT_HOPS";
+    /// Array of [`super::Dscp`], by [`super::dscp_index`].
+    pub const DSCP: &str = "DSCP";
     /// Array of [`super::Policer`].
     pub const POLICERS: &str = "POLICERS";
     /// Array of `u64`: each policer's theoretical arrival time.
@@ -87,6 +90,8 @@ pub mod map {
     pub const TALLIES: &str = "TALLIES";
     /// Per-CPU array of [`super::Traffic`].
     pub const TRAFFIC: &str = "TRAFFIC";
+    /// Per-CPU hash: identity of a next hop to [`super::TooBig`]. The least recently used entry goes where there is no room.
+    pub const TOO_BIG: &str = "TOO_BIG";
 }
 
 /// Which of the three programs received a packet; the index of its `RECEIVED` counter and of its own scope.
@@ -576,6 +581,21 @@ pub const fn owner_scope(owner: Owner) -> (u32, Entry) {
 /// Number of scopes.
 pub const SCOPES: u32 = ENTRY_SCOPES + MAX_VIFS + MAX_ATTACHMENTS;
 
+/// A table of DSCP: for each one that arrives, the one that goes on with [`DSCP_MAPPED`], or 0 where it is kept.
+pub type Dscp = [u8; DSCPS];
+/// Code points (RFC 2474, section 3): 6 bits.
+pub const DSCPS: usize = 64;
+/// The bit in a [`Dscp`] that tells "becomes 0" from "is kept".
+pub const DSCP_MAPPED: u8 = 0x40;
+/// Number of tables of DSCP.
+pub const DSCP_TABLES: u32 = MAX_VIFS * 2;
+
+/// Index in `DSCP` of a VIF's table; `direction` is [`TO_VPC`] or [`TO_CUSTOMER`].
+#[inline(always)]
+pub const fn dscp_index(vif: u32, direction: u32) -> u32 {
+    vif * 2 + direction
+}
+
 /// Traffic in one direction. Bytes are those of IP packets.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -596,6 +616,16 @@ pub struct Flow {
 pub struct Traffic {
     /// By direction.
     pub flows: [Flow; 2],
+}
+
+/// Packets that were larger than a next hop's MTU, on one CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TooBig {
+    /// Those that no router may fragment: IPv4 with the flag DF, and IPv6.
+    pub with_df: u64,
+    /// IPv4 without DF.
+    pub without_df: u64,
 }
 
 /// Direction of an attachment's traffic: into the VPC.
@@ -623,6 +653,7 @@ const _: () = {
     assert!(size_of::<Complaint>() == 72);
     assert!(size_of::<Tally>() == 544);
     assert!(size_of::<Traffic>() == 64);
+    assert!(size_of::<TooBig>() == 16);
     assert!(MAX_VIFS <= 1 << 16 && MAX_ATTACHMENTS <= 1 << 16);
     assert!(BUCKETS.is_power_of_two());
     assert!(MAX_NEXT_HOPS <= 1 << 16);
@@ -634,7 +665,7 @@ const _: () = {
 mod pod {
     use super::{
         Attachment, Connection, Domain, Group, HostPort, NextHop, Policer, Port, Route, Settings, Tally,
-        Traffic, Vif, VifKey, VtepKey,
+        TooBig, Traffic, Vif, VifKey, VtepKey,
     };
 
     macro_rules! pod {
@@ -648,6 +679,6 @@ mod pod {
 
     pod!(
         Settings, Port, HostPort, VifKey, Vif, Attachment, Domain, Connection, VtepKey, Route, Group,
-        NextHop, Policer, Tally, Traffic
+        NextHop, Policer, Tally, TooBig, Traffic
     );
 }

@@ -1,8 +1,9 @@
 //! Program `fabric`: from VPC hosts to customers' lines, to other VPCs, or to the gateway itself.
 
 use border_gw_common::abi::{
-    Address, Attachment, AttachmentPolicer, Entry, OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER, Owner, Port,
-    Settings, V4, V6, VtepKey, attachment_policer, attachment_scope, entry_scope,
+    ATTACHMENT_CLAMP_MSS, Address, Attachment, AttachmentPolicer, Entry, OWNER_ATTACHMENT,
+    OWNER_LOCAL_ROUTER, Owner, Port, Settings, V4, V6, VtepKey, attachment_policer, attachment_scope,
+    entry_scope,
 };
 use border_gw_common::verdict::{DropReason, Verdict};
 
@@ -320,7 +321,16 @@ fn route_ip<P: Packet, T: Tables>(
         return Err(DropReason::Hairpin.into());
     }
     rewrite::combine_ecn(packet, ip, ingress.outer.ecn)?;
-    let origin = Origin { domain, owner, connection: 0, hash_mode: ingress.attachment.hash_mode };
+    let attachment = ingress.attachment;
+    let clamp_mtu = if attachment.flags & ATTACHMENT_CLAMP_MSS == 0 { 0 } else { attachment.mtu };
+    let origin = Origin {
+        domain,
+        owner,
+        connection: 0,
+        hash_mode: attachment.hash_mode,
+        translates_dscp: false,
+        clamp_mtu,
+    };
     forward(packet, tables, ip, &origin, route)
 }
 

@@ -1,14 +1,16 @@
 //! From a route to the frame that leaves: member, MTU, caps, rewrite.
 
 use border_gw_common::abi::{
-    INTO, NextHop, OUT_OF, OWNER_ATTACHMENT, OWNER_VIF, Owner, Route, TO_CUSTOMER, TO_VPC, VifPolicer,
-    connection_policer, port_policer, vif_policer,
+    INTO, NEXT_HOP_DSCP, NextHop, OUT_OF, OWNER_ATTACHMENT, OWNER_VIF, Owner, Route, TO_CUSTOMER, TO_VPC, V6,
+    VifPolicer, connection_policer, port_policer, vif_policer,
 };
 use border_gw_common::verdict::{DropReason, Verdict};
 
+use crate::dscp;
 use crate::flow;
 use crate::headers::Ip;
 use crate::icmp::Refusal;
+use crate::mss;
 use crate::packet::Packet;
 use crate::rewrite;
 use crate::tables::Tables;
@@ -24,6 +26,10 @@ pub struct Origin {
     pub connection: u32,
     /// How flows are told apart.
     pub hash_mode: u32,
+    /// Whether the VIF translates DSCP toward VPCs.
+    pub translates_dscp: bool,
+    /// MTU of the side that it comes from, where the MSS of TCP connections is held to what fits; else 0.
+    pub clamp_mtu: u16,
 }
 
 /// Sends a packet along its route: steps 8 to 11 of the design.
@@ -37,16 +43,17 @@ pub fn forward<P: Packet, T: Tables>(
 ) -> Result<Verdict, Refusal> {
     let hash = flow::hash(packet, ip, origin.hash_mode);
     let next_hop = member(tables, origin.domain, route.group, hash)?;
-    if ip.len > usize::from(next_hop.mtu) {
-        return Err(Refusal { reason: DropReason::TooBig, mtu: next_hop.mtu });
-    }
+    fits(packet, tables, ip, next_hop)?;
     let bytes = ip.len as u32;
     let caps = caps(origin, next_hop);
     if let Err((place, reason)) = charge(tables, &caps, bytes) {
         count_policed(tables, origin.owner, next_hop.owner, place, bytes);
         return Err(reason.into());
     }
-    if let Err(reason) = send(packet, ip, next_hop, hash) {
+    if origin.clamp_mtu != 0 {
+        mss::hold(packet, ip, origin.clamp_mtu.min(next_hop.mtu));
+    }
+    if let Err(reason) = send(packet, tables, ip, origin, next_hop, hash) {
         refund(tables, &caps, CAPS, bytes);
         return Err(reason.into());
     }
@@ -55,9 +62,43 @@ pub fn forward<P: Packet, T: Tables>(
 }
 
 #[inline(always)]
-fn send<P: Packet>(packet: &mut P, ip: &Ip, next_hop: &NextHop, hash: u32) -> Result<(), DropReason> {
+fn send<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    ip: &Ip,
+    origin: &Origin,
+    next_hop: &NextHop,
+    hash: u32,
+) -> Result<(), DropReason> {
     rewrite::decrement_ttl(packet, ip)?;
-    rewrite::replace_header(packet, ip, next_hop, hash)
+    // What the tunnel copies is what the packet has then.
+    let mut ip = *ip;
+    if origin.translates_dscp {
+        dscp::translate(packet, tables, &mut ip, origin.owner.index(), TO_VPC)?;
+    }
+    if next_hop.flags & NEXT_HOP_DSCP != 0 {
+        dscp::translate(packet, tables, &mut ip, next_hop.owner.index(), TO_CUSTOMER)?;
+    }
+    rewrite::replace_header(packet, &ip, next_hop, hash)
+}
+
+/// Whether a packet is as small as its next hop asks for; one that is not is counted there.
+#[inline(always)]
+pub fn fits<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    ip: &Ip,
+    next_hop: &NextHop,
+) -> Result<(), Refusal> {
+    /// In the byte with the flags of IPv4.
+    const DONT_FRAGMENT: u8 = 0x40;
+    if ip.len <= usize::from(next_hop.mtu) {
+        return Ok(());
+    }
+    let df =
+        ip.version == V6 || packet.window::<8>(ip.at).is_some_and(|header| header[6] & DONT_FRAGMENT != 0);
+    tables.count_too_big(next_hop.identity, df);
+    Err(Refusal { reason: DropReason::TooBig, mtu: next_hop.mtu })
 }
 
 /// The member of a group that the hash picks, if it is alive and belongs to the border gateway.

@@ -5,7 +5,7 @@ use border_gw_common::verdict::{DropReason, Verdict};
 
 use crate::Outcome;
 use crate::flow;
-use crate::forward::member;
+use crate::forward::{fits, member};
 use crate::headers;
 use crate::packet::Packet;
 use crate::rewrite;
@@ -60,9 +60,7 @@ fn to_vpc<P: Packet, T: Tables>(packet: &mut P, tables: &T, owner: Owner) -> Res
     }
     let hash = flow::hash(packet, &ip, attachment.hash_mode);
     let next_hop = member(tables, attachment.domain, route.group, hash)?;
-    if ip.len > usize::from(next_hop.mtu) {
-        return Err(DropReason::TooBig);
-    }
+    fits(packet, tables, &ip, next_hop).map_err(|refusal| refusal.reason)?;
     rewrite::replace_header(packet, &ip, next_hop, hash)?;
     Ok(Verdict::Forward(next_hop.egress_ifindex))
 }

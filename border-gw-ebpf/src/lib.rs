@@ -7,6 +7,7 @@
 
 pub mod answer;
 pub mod checksum;
+pub mod dscp;
 pub mod error;
 pub mod fabric;
 pub mod flow;
@@ -15,6 +16,7 @@ pub mod headers;
 pub mod host;
 pub mod icmp;
 pub mod line;
+pub mod mss;
 pub mod packet;
 pub use border_gw_common::policer;
 pub mod rewrite;

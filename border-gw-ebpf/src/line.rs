@@ -2,8 +2,8 @@
 
 use border_gw_common::abi::{
     Address, Entry, OWNER_LOCAL_VIF, OWNER_VIF, Owner, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_OWN,
-    SOURCE_PEER, SOURCE_ROUTED, SourceClass, V4, V6, VIF_ENABLED, VIF_TRANSIT, VIF_VALIDATE, Vif, VifKey,
-    VifPolicer, entry_scope, vif_policer, vif_scope,
+    SOURCE_PEER, SOURCE_ROUTED, SourceClass, V4, V6, VIF_CLAMP_MSS, VIF_DSCP_TO_VPC, VIF_ENABLED,
+    VIF_TRANSIT, VIF_VALIDATE, Vif, VifKey, VifPolicer, entry_scope, vif_policer, vif_scope,
 };
 use border_gw_common::net::{Be16, MacAddr};
 use border_gw_common::verdict::{DropReason, Verdict};
@@ -190,6 +190,8 @@ fn route_ip<P: Packet, T: Tables>(
         owner: Owner::new(OWNER_VIF, ingress.index),
         connection: ingress.vif.connection,
         hash_mode: ingress.vif.hash_mode,
+        translates_dscp: ingress.vif.flags & VIF_DSCP_TO_VPC != 0,
+        clamp_mtu: if ingress.vif.flags & VIF_CLAMP_MSS == 0 { 0 } else { ingress.vif.mtu },
     };
     forward(packet, tables, ip, &origin, route)
 }

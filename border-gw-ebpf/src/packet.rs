@@ -1,5 +1,7 @@
 //! A frame, seen through bounded windows.
 
+use crate::mss::{self, Segment};
+
 /// Bytes of headers that the path looks at; what lies deeper is payload. The verifier needs the bound.
 pub const MAX_OFFSET: usize = 1535;
 
@@ -16,7 +18,8 @@ pub trait Packet {
         self.len() == 0
     }
 
-    /// The `N` bytes that start at `at`; none when the frame is shorter or `at` is over [`MAX_OFFSET`].
+    /// The `N` bytes that start at `at`; none when the frame is shorter or `at` is over [`MAX_OFFSET`]. Of a frame in several
+    /// buffers it shows the first alone, which holds all headers.
     ///
     /// `N` is at least 2: the verifier learns nothing from a comparison that one byte makes.
     fn window<const N: usize>(&mut self, at: usize) -> Option<&mut [u8; N]>;
@@ -30,4 +33,12 @@ pub trait Packet {
 
     /// Makes the frame `len` bytes long, at its end. False: nothing was changed.
     fn resize(&mut self, len: usize) -> bool;
+
+    /// Does what [`mss::clamp`] does. In the kernel a function of its own, which the verifier follows once.
+    fn clamp(&mut self, segment: Segment)
+    where
+        Self: Sized,
+    {
+        mss::clamp(self, segment);
+    }
 }

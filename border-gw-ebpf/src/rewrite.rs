@@ -40,15 +40,26 @@ pub fn combine_ecn<P: Packet>(packet: &mut P, ip: &mut Ip, outer: u8) -> Result<
         (ECT_0, ECT_1) => ECT_1,
         _ => return Ok(()),
     };
-    ip.traffic_class = ip.traffic_class & !CE | ecn;
+    write_traffic_class(packet, ip, ip.traffic_class & !CE | ecn)
+}
+
+/// Writes DSCP and ECN, and mends the IPv4 checksum.
+#[inline(always)]
+pub fn write_traffic_class<P: Packet>(
+    packet: &mut P,
+    ip: &mut Ip,
+    traffic_class: u8,
+) -> Result<(), DropReason> {
+    ip.traffic_class = traffic_class;
     let header = packet.window::<20>(ip.at).ok_or(DropReason::Truncated)?;
     if ip.version == V4 {
         let old = be16(header, 0);
-        header[1] = ip.traffic_class;
+        header[1] = traffic_class;
         let sum = checksum::update(be16(header, 10), old, be16(header, 0));
         header[10..12].copy_from_slice(&sum.to_be_bytes());
     } else {
-        header[1] = ip.traffic_class << 4 | header[1] & 0xf;
+        header[0] = header[0] & 0xf0 | traffic_class >> 4;
+        header[1] = traffic_class << 4 | header[1] & 0xf;
     }
     Ok(())
 }

@@ -31,6 +31,8 @@ pub trait Tables {
     fn bucket(&self, group: u32, hash: u32) -> Option<u16>;
     /// A next hop by index.
     fn next_hop(&self, index: u16) -> Option<&NextHop>;
+    /// What becomes of a DSCP by a table of them: one of them and `DSCP_MAPPED`, or 0.
+    fn dscp(&self, table: u32, dscp: u8) -> Option<u8>;
     /// Monotonic time, in nanoseconds.
     fn now(&self) -> u64;
     /// Takes `bytes` from a policer's bucket; false, and nothing taken, when they are not there.
@@ -41,6 +43,8 @@ pub trait Tables {
     fn complaint(&self) -> Option<Complaint>;
     /// Gives back what [`Tables::charge`] took.
     fn refund(&self, policer: u32, bytes: u32);
+    /// Counts a packet that is larger than the MTU of a next hop, by its identity; `df`: no router may fragment it.
+    fn count_too_big(&self, next_hop: u64, df: bool);
     /// Counts a packet of `bytes` for a VIF or attachment, as forwarded or as refused by a cap.
     fn count(&self, owner: Owner, direction: u32, bytes: u32, policed: bool);
 }

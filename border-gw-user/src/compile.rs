@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use border_gw_common::abi::{
-    Address, Attachment, Connection, Domain, HostPort, OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER, OWNER_LOCAL_VIF,
-    OWNER_VIF, Owner, Port, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, Settings,
-    VIF_ENABLED, VIF_TRANSIT, VIF_VALIDATE, Vif, VifKey, VtepKey,
+    ATTACHMENT_CLAMP_MSS, Address, Attachment, Connection, DSCP_MAPPED, DSCPS, Domain, HostPort,
+    OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER, OWNER_LOCAL_VIF, OWNER_VIF, Owner, Port, SOURCE_FORBIDDEN,
+    SOURCE_LINK, SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, Settings, TO_CUSTOMER, TO_VPC, VIF_CLAMP_MSS,
+    VIF_DSCP_TO_VPC, VIF_ENABLED, VIF_TRANSIT, VIF_VALIDATE, Vif, VifKey, VtepKey, dscp_index,
 };
 use border_gw_common::net::{Be16, MacAddr};
 use ipnet::IpNet;
@@ -95,6 +96,8 @@ impl Compiler<'_> {
         let index = self.slots.vifs[&vif.name];
         let owner = Owner::new(OWNER_VIF, index);
         limits::vif(&mut self.tables.policers, index, &vif.caps);
+        self.dscp(dscp_index(index, TO_VPC), &vif.dscp.to_vpc);
+        self.dscp(dscp_index(index, TO_CUSTOMER), &vif.dscp.to_customer);
         for link in &vif.addresses {
             let sources = self.tables.sources.entry(index).or_default();
             sources.insert(link.local.trunc(), SOURCE_LINK);
@@ -114,7 +117,9 @@ impl Compiler<'_> {
             domain,
             flags: flag(vif.enabled, VIF_ENABLED)
                 | flag(vif.source_validation, VIF_VALIDATE)
-                | flag(gateway.transit, VIF_TRANSIT),
+                | flag(gateway.transit, VIF_TRANSIT)
+                | flag(gateway.mss_clamp, VIF_CLAMP_MSS)
+                | flag(!vif.dscp.to_vpc.is_empty(), VIF_DSCP_TO_VPC),
             port_ifindex: port.as_ref().map_or(0, |port| port.ifindex),
             veth_ifindex: veth.unwrap_or(0),
             connection: self.slots.connections[&vif.connection],
@@ -140,6 +145,17 @@ impl Compiler<'_> {
         self.tables.vif_by_tag.insert(key, index);
         self.tables.host_ports.insert(veth, HostPort { owner });
         self.tables.devices.insert(veth);
+    }
+
+    fn dscp(&mut self, index: u32, translated: &BTreeMap<u8, u8>) {
+        if translated.is_empty() {
+            return;
+        }
+        let mut table = [0; DSCPS];
+        for (from, to) in translated {
+            table[usize::from(*from)] = DSCP_MAPPED | to;
+        }
+        self.tables.dscp.insert(index, table);
     }
 
     fn line_port(&self, vif: &VirtualInterface) -> Option<&PortState> {
@@ -197,7 +213,7 @@ impl Compiler<'_> {
             hash_mode: gateway.hash as u32,
             router_mac: vpc.router.mac,
             mtu: self.vpc_mtu(vpc),
-            flags: 0,
+            flags: flag(gateway.mss_clamp, ATTACHMENT_CLAMP_MSS),
             error_v4: self.error_v4(vpc.router.addresses.iter().copied()),
             error_v6: error_v6(vpc.router.addresses.iter().copied()),
         };

@@ -6,6 +6,7 @@ mod bandwidth;
 mod build;
 mod diagnostic;
 mod document;
+mod dscp;
 mod file;
 mod hosts;
 mod read;
@@ -17,6 +18,7 @@ mod tree;
 mod validate;
 mod values;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -172,6 +174,8 @@ pub struct BorderGateway {
     pub transit: bool,
     /// How a flow is told from another.
     pub hash: HashMode,
+    /// Whether the MSS of TCP connections is held to what fits.
+    pub mss_clamp: bool,
     /// Virtual interfaces.
     pub virtual_interfaces: Vec<VirtualInterface>,
     /// VPCs.
@@ -208,6 +212,15 @@ pub struct LinkAddress {
     pub peer: IpAddr,
 }
 
+/// Code points that become others, by direction; those that are absent are kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dscp {
+    /// From the customer to VPCs.
+    pub to_vpc: BTreeMap<u8, u8>,
+    /// From VPCs to the customer.
+    pub to_customer: BTreeMap<u8, u8>,
+}
+
 /// A virtual interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VirtualInterface {
@@ -225,6 +238,8 @@ pub struct VirtualInterface {
     pub caps: Caps,
     /// Whether sources are checked (RFC 3704, feasible path).
     pub source_validation: bool,
+    /// DSCP that are translated.
+    pub dscp: Dscp,
     /// Link addresses, at least one.
     pub addresses: Vec<LinkAddress>,
 }

@@ -8,7 +8,7 @@ use prometheus::{Encoder as _, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Regis
 use crate::dataplane;
 use crate::intent::{Cap, Caps};
 use crate::state::State;
-use crate::view::{self, Count};
+use crate::view::{self, Count, NextHopRow};
 
 /// Why there are no metrics.
 #[derive(Debug, thiserror::Error)]
@@ -48,13 +48,15 @@ pub fn render(state: &State, count: &impl Count) -> Result<String, Error> {
     let page = Page(Registry::new());
     build(&page, state)?;
     verdicts(&page, state, count)?;
-    refused(&page, state, count)?;
+    drops(&page, state, count)?;
+    errors(&page, state, count)?;
     vif_traffic(&page, state, count)?;
     attachment_traffic(&page, state, count)?;
     limits(&page, state)?;
     links(&page, state)?;
     tables(&page, state)?;
     next_hops(&page, state)?;
+    too_big(&page, state, count)?;
     let mut text = Vec::new();
     TextEncoder::new().encode(&page.0.gather(), &mut text)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
@@ -104,25 +106,28 @@ fn verdicts(page: &Page, state: &State, count: &impl Count) -> Result<(), Error>
     Ok(())
 }
 
-fn refused(page: &Page, state: &State, count: &impl Count) -> Result<(), Error> {
-    for (name, help, rows) in [
-        (
-            "border_gw_dropped_packets_total",
-            "Packets dropped, by reason; only reasons that were seen.",
-            view::drops(state, count)?,
-        ),
-        (
-            "border_gw_icmp_errors_total",
-            "Packets refused with an ICMP error to their sender, by reason; only reasons that were seen.",
-            view::errors(state, count)?,
-        ),
-    ] {
-        let labels = ["program", "border_gateway", "vif", "attachment", "reason"];
-        let family = page.counter(name, help, &labels)?;
-        for row in rows {
-            let labels = [row.program, &row.border_gateway, &row.vif, &row.attachment, row.reason];
-            family.with_label_values(&labels).inc_by(row.packets);
-        }
+fn drops(page: &Page, state: &State, count: &impl Count) -> Result<(), Error> {
+    let family = page.counter(
+        "border_gw_dropped_packets_total",
+        "Packets dropped, by reason; only reasons that were seen.",
+        &["program", "border_gateway", "vif", "attachment", "reason"],
+    )?;
+    for row in view::drops(state, count)? {
+        let labels = [row.program, &row.border_gateway, &row.vif, &row.attachment, row.reason];
+        family.with_label_values(&labels).inc_by(row.packets);
+    }
+    Ok(())
+}
+
+fn errors(page: &Page, state: &State, count: &impl Count) -> Result<(), Error> {
+    let family = page.counter(
+        "border_gw_icmp_errors_total",
+        "Packets whose senders were told by ICMP why they are not forwarded; only reasons that were seen.",
+        &["program", "border_gateway", "vif", "attachment", "reason"],
+    )?;
+    for row in view::errors(state, count)? {
+        let labels = [row.program, &row.border_gateway, &row.vif, &row.attachment, row.reason];
+        family.with_label_values(&labels).inc_by(row.packets);
     }
     Ok(())
 }
@@ -264,14 +269,39 @@ fn next_hops(page: &Page, state: &State) -> Result<(), Error> {
     let labels = ["border_gateway", "attachment", "vif", "next_hop", "interface"];
     let up = page.gauge("border_gw_next_hop_up", "1 when a next hop can carry traffic.", &labels)?;
     for row in view::next_hops(state) {
-        let (attachment, vif) = match row.way.owner.kind() {
-            OWNER_VIF => ("", row.way.name.as_str()),
-            _ => (row.way.name.as_str(), ""),
-        };
         let address = row.way.address.to_string();
-        let interface = row.way.interface.as_deref().unwrap_or_default();
-        let series = up.with_label_values(&[&row.border_gateway, attachment, vif, &address, interface]);
+        let series = up.with_label_values(&next_hop_labels(&row, &address));
         series.set(series.get().max(i64::from(row.live)));
+    }
+    Ok(())
+}
+
+/// Values of the labels `border_gateway`, `attachment`, `vif`, `next_hop` and `interface`.
+fn next_hop_labels<'a>(row: &'a NextHopRow<'_>, address: &'a str) -> [&'a str; 5] {
+    let (attachment, vif) = match row.way.owner.kind() {
+        OWNER_VIF => ("", row.way.name.as_str()),
+        _ => (row.way.name.as_str(), ""),
+    };
+    let interface = row.way.interface.as_deref().unwrap_or_default();
+    [&row.border_gateway, attachment, vif, address, interface]
+}
+
+/// As with [`next_hops`]: what several paths or hosts counted is one sum.
+fn too_big(page: &Page, state: &State, count: &impl Count) -> Result<(), Error> {
+    let labels = ["border_gateway", "attachment", "vif", "next_hop", "interface", "df"];
+    let family = page.counter(
+        "border_gw_too_big_packets_total",
+        "Packets larger than a next hop's MTU; only next hops that refused one.",
+        &labels,
+    )?;
+    let counted = count.too_big()?;
+    for row in view::next_hops(state) {
+        let Some(counts) = counted.get(&row.identity) else { continue };
+        let address = row.way.address.to_string();
+        let [gateway, attachment, vif, next_hop, interface] = next_hop_labels(&row, &address);
+        for (df, packets) in [("true", counts.with_df), ("false", counts.without_df)] {
+            family.with_label_values(&[gateway, attachment, vif, next_hop, interface, df]).inc_by(packets);
+        }
     }
     Ok(())
 }

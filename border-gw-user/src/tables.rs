@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use border_gw_common::abi::{
-    Address, Attachment, Connection, Domain, HostPort, NAME, Name, NextHop, Owner, Policer, Port, Settings,
-    SourceClass, V4, V6, Vif, VifKey, VtepKey,
+    Address, Attachment, Connection, Domain, Dscp, HostPort, NAME, Name, NextHop, Owner, Policer, Port,
+    Settings, SourceClass, V4, V6, Vif, VifKey, VtepKey,
 };
 use border_gw_common::net::MacAddr;
 use ipnet::IpNet;
@@ -94,6 +94,8 @@ pub struct Tables {
     pub groups: BTreeMap<Identity, Members>,
     /// Next hops that are alive.
     pub next_hops: BTreeMap<Identity, NextHop>,
+    /// Tables of DSCP by `dscp_index`; one that is absent keeps all.
+    pub dscp: BTreeMap<u32, Dscp>,
     /// Policers by index; one that is absent has no limit.
     pub policers: BTreeMap<u32, Policer>,
     /// What the members of groups are, also the dead ones: for people, in no map.

@@ -2,9 +2,11 @@
 
 mod routes;
 
+use std::collections::BTreeMap;
+
 use border_gw_common::abi::{
-    Entry, Flow, OWNER_VIF, Owner, TO_CUSTOMER, TO_VPC, Tally, Traffic, attachment_scope, entry_scope,
-    retired_scope, vif_scope,
+    Entry, Flow, OWNER_VIF, Owner, TO_CUSTOMER, TO_VPC, Tally, TooBig, Traffic, attachment_scope,
+    entry_scope, retired_scope, vif_scope,
 };
 use border_gw_common::verdict::{DropReason, ERRORS};
 use serde::Serialize;
@@ -14,7 +16,7 @@ use crate::dataplane::counters::{Counters, NO_TALLY};
 use crate::dataplane::memory::Memory;
 use crate::intent::{BorderGateway, Cap, Tag, VirtualInterface, XdpMode};
 use crate::state::State;
-use crate::tables::text;
+use crate::tables::{Identity, text};
 
 pub use self::routes::{GroupRow, NextHopRow, RouteRow, groups, next_hops, route_source, routes};
 
@@ -26,6 +28,8 @@ pub trait Count {
     fn tally(&self, scope: u32) -> Result<Tally, Error>;
     /// Traffic of a VIF or an attachment.
     fn traffic(&self, owner: Owner) -> Result<Traffic, Error>;
+    /// Packets larger than the MTU of a next hop, by its identity.
+    fn too_big(&self) -> Result<BTreeMap<Identity, TooBig>, Error>;
 }
 
 impl Count for Counters {
@@ -40,6 +44,10 @@ impl Count for Counters {
     fn traffic(&self, owner: Owner) -> Result<Traffic, Error> {
         Counters::traffic(self, owner)
     }
+
+    fn too_big(&self) -> Result<BTreeMap<Identity, TooBig>, Error> {
+        Counters::too_big(self)
+    }
 }
 
 impl Count for Memory {
@@ -53,6 +61,10 @@ impl Count for Memory {
 
     fn traffic(&self, owner: Owner) -> Result<Traffic, Error> {
         Ok(self.traffic.get(&owner).copied().unwrap_or_default())
+    }
+
+    fn too_big(&self) -> Result<BTreeMap<Identity, TooBig>, Error> {
+        Ok(self.too_big.clone())
     }
 }
 
@@ -298,18 +310,18 @@ pub fn errors(state: &State, count: &impl Count) -> Result<Vec<DropRow>, Error> 
     by_reason(state, count, &ERRORS, |tally| &tally.errors)
 }
 
-/// Counters of a record, by the reason that each is for.
+/// Counts of each scope by reason, in the order of `reasons`; most first, and only those that are not 0.
 fn by_reason(
     state: &State,
     count: &impl Count,
     reasons: &[DropReason],
-    counters: impl Fn(&Tally) -> &[u64],
+    counts: impl Fn(&Tally) -> &[u64],
 ) -> Result<Vec<DropRow>, Error> {
     let mut rows: Vec<DropRow> = Vec::new();
     for scope in scopes(state) {
         let tally = count.tally(scope.index)?;
-        let counted = reasons.iter().zip(counters(&tally).iter().copied());
-        for (reason, packets) in counted.filter(|(_, packets)| *packets != 0) {
+        let seen = reasons.iter().zip(counts(&tally).iter().copied());
+        for (reason, packets) in seen.filter(|(_, packets)| *packets != 0) {
             let row = DropRow {
                 program: scope.entry.name(),
                 border_gateway: scope.border_gateway.clone(),

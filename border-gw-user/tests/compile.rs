@@ -10,8 +10,8 @@ use border_gw::intent::{HostRoute, Intent, StaticRoute, VirtualInterface, Vtep, 
 use border_gw::kernel::{Observed, PortState, UnderlayPath};
 use border_gw::tables::{Installed, Slots, Tables};
 use border_gw_common::abi::{
-    OWNER_VIF, Owner, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, SourceClass,
-    VifPolicer, vif_policer,
+    ATTACHMENT_CLAMP_MSS, OWNER_VIF, Owner, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_OWN, SOURCE_PEER,
+    SOURCE_ROUTED, SourceClass, VIF_CLAMP_MSS, VifPolicer, vif_policer,
 };
 use border_gw_common::net::MacAddr;
 use border_gw_common::policer::policer;
@@ -258,4 +258,38 @@ fn errors_come_from_an_address_of_the_object_or_from_what_identifies_the_server(
     let record = &tables.attachments[&slots(&whole).attachments[&router.name]];
     let want = router.router.addresses.iter().find(|address| address.is_ipv4()).unwrap();
     assert_eq!(record.error_v4, address_of(&want.to_string()), "the router's");
+}
+
+#[test]
+fn the_mss_is_held_on_both_sides_unless_the_border_gateway_says_no() {
+    for clamp in [true, false] {
+        let mut intent = intent();
+        intent.border_gateways[0].mss_clamp = clamp;
+        let tables = tables(&intent, &observed(&intent));
+        let vifs = tables.vifs.values().map(|vif| vif.flags & VIF_CLAMP_MSS != 0);
+        let vpcs = tables.attachments.values().map(|vpc| vpc.flags & ATTACHMENT_CLAMP_MSS != 0);
+        assert_eq!(vifs.chain(vpcs).collect::<Vec<_>>(), [clamp; 4]);
+    }
+}
+
+#[test]
+fn an_mtu_is_what_the_port_has_room_for() {
+    let rows: [(&str, u32, u16, (u16, u16)); 4] = [
+        ("room for everything", 9216, 1500, (1500, 1500)),
+        ("jumbo frames", 9216, 9000, (9000, 9000)),
+        ("jumbo frames by ports that are a little small", 9000, 9000, (8996, 8950)),
+        ("jumbo frames by ports that are not", 1600, 9000, (1596, 1550)),
+    ];
+    for (name, port, declared, want) in rows {
+        let mut intent = intent();
+        vif(&mut intent, "vif-a").mtu = declared;
+        intent.border_gateways[0].vpc_attachments[0].mtu = declared;
+        let mut observed = observed(&intent);
+        observed.ports.values_mut().for_each(|state| state.mtu = port);
+        let slots = slots(&intent);
+        let tables = tables(&intent, &observed);
+        let (vif, vpc) =
+            (&tables.vifs[&slots.vifs["vif-a"]], &tables.attachments[&slots.attachments["vpc-1"]]);
+        assert_eq!((vif.mtu, vpc.mtu), want, "{name}");
+    }
 }

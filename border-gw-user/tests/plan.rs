@@ -7,16 +7,17 @@ use std::sync::Arc;
 
 use border_gw::dataplane::memory::Memory;
 use border_gw::intent::{
-    BorderGateway, Caps, Connection, ConnectionKind, Fabric, Gateway, HostRoute, Intent, LinkAddress, Router,
-    Sources, StaticRoute, Tag, VirtualInterface, VpcAttachment, Vtep, XdpMode,
+    BorderGateway, Caps, Connection, ConnectionKind, Dscp, Fabric, Gateway, HostRoute, Intent, LinkAddress,
+    Router, Sources, StaticRoute, Tag, VirtualInterface, VpcAttachment, Vtep, XdpMode,
 };
 use border_gw::kernel::{Observed, PortState, UnderlayPath};
 use border_gw::reconcile::Reconciler;
-use border_gw::tables::{Installed, Op};
+use border_gw::tables::{Installed, Op, name};
 use border_gw::view;
 use border_gw_common::abi::{
-    Attachment, BUCKETS, Entry, HashMode, OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER, OWNER_LOCAL_VIF, OWNER_VIF,
-    Owner, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, Vif, attachment_scope,
+    Attachment, BUCKETS, DSCP_MAPPED, DSCPS, Entry, HashMode, NEXT_HOP_DSCP, OWNER_ATTACHMENT,
+    OWNER_LOCAL_ROUTER, OWNER_LOCAL_VIF, OWNER_VIF, Owner, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_OWN,
+    SOURCE_PEER, SOURCE_ROUTED, TO_CUSTOMER, TO_VPC, VIF_DSCP_TO_VPC, Vif, attachment_scope, dscp_index,
     entry_scope, vif_scope,
 };
 use border_gw_common::net::MacAddr;
@@ -36,6 +37,7 @@ fn vif(name: &str, connection: &str, vlan: u32, net: u8) -> VirtualInterface {
         mtu: 1500,
         caps: Caps::default(),
         source_validation: true,
+        dscp: Dscp::default(),
         addresses: vec![LinkAddress {
             local: format!("169.254.{net}.2/30").parse().unwrap(),
             peer: format!("169.254.{net}.1").parse().unwrap(),
@@ -67,6 +69,7 @@ fn gateway(
         asn: 65000,
         transit: false,
         hash: HashMode::FiveTuple,
+        mss_clamp: true,
         virtual_interfaces: vifs,
         vpc_attachments: vpcs,
         routes,
@@ -296,13 +299,14 @@ fn a_record_changes_under_no_packet() {
     type Change = fn(&mut Intent, &mut Observed);
     let closed = &["close", "close veth", "wait", "write", "open", "open veth"][..];
     let moved = [closed, &["wait"]].concat();
-    let rows: [(&str, Change, &[&str]); 7] = [
+    let rows: [(&str, Change, &[&str]); 8] = [
         ("another tag", |intent, _| vif_a(intent).tag.outer = 101.try_into().unwrap(), &moved),
         ("another MAC", |_, seen| seen.ports.get_mut("eth0").unwrap().mac = mac(99), &moved),
         ("another VNI", |intent, _| vpc_1(intent).vni = 5009.try_into().unwrap(), &moved),
         ("another router MAC", |intent, _| vpc_1(intent).router.mac = mac(99), &moved),
         ("disabled", |intent, _| vif_a(intent).enabled = false, &["write", "wait"]),
         ("not validated", |intent, _| vif_a(intent).source_validation = false, &["write"]),
+        ("no clamp", |intent, _| intent.border_gateways[0].mss_clamp = false, &["write", "write", "write"]),
         ("another hash", |intent, _| intent.border_gateways[1].hash = HashMode::L3, &["write", "write"]),
     ];
     for (name, change, want) in rows {
@@ -465,6 +469,34 @@ fn a_next_hop_that_changes_gets_a_new_index() {
     }
 }
 
+#[test]
+fn a_table_of_dscp_is_there_before_what_uses_it_and_goes_after_it() {
+    let plain = intent();
+    let seen = observed(&plain);
+    let mut translating = plain.clone();
+    vif_a(&mut translating).dscp = Dscp { to_vpc: [(46, 34), (0, 8)].into(), to_customer: [(34, 0)].into() };
+    let before = reconcile(Memory::default(), &plain, &seen);
+    assert_eq!(before.installed.dscp, [].into());
+    let with = reconcile(before.clone(), &translating, &seen);
+    let table = |pairs: &[(usize, u8)]| {
+        let mut table = [0; DSCPS];
+        pairs.iter().for_each(|(from, to)| table[*from] = DSCP_MAPPED | to);
+        table
+    };
+    let index =
+        with.installed.vifs.iter().find(|(_, vif)| vif.name == name("vif-a")).map(|(index, _)| *index);
+    let index = index.unwrap();
+    let want = [
+        (dscp_index(index, TO_VPC), table(&[(46, 34), (0, 8)])),
+        (dscp_index(index, TO_CUSTOMER), table(&[(34, 0)])),
+    ];
+    assert_eq!(with.installed.dscp, want.into());
+    assert_no_step_leaks(&before.installed, &with.log[before.log.len()..]);
+    let without = reconcile(with.clone(), &plain, &seen);
+    assert_eq!(without.installed.dscp, [].into());
+    assert_no_step_leaks(&with.installed, &without.log[with.log.len()..]);
+}
+
 /// What programs can hold: what entrances and routes lead to.
 #[derive(Clone, Default)]
 struct Held {
@@ -497,7 +529,8 @@ impl Held {
                 self.vifs.contains(index) && (in_place != *new || new.is_none())
             }),
             Op::Attachment(index, new) => now.attachments.get(index).is_some_and(|old| {
-                let in_place = new.map(|new| Attachment { hash_mode: new.hash_mode, ..*old });
+                let in_place =
+                    new.map(|new| Attachment { flags: new.flags, hash_mode: new.hash_mode, ..*old });
                 self.attachments.contains(index) && (in_place != *new || new.is_none())
             }),
             Op::Retire(owner) if owner.kind() == OWNER_VIF => self.vifs.contains(&owner.index()),
@@ -538,6 +571,14 @@ fn assert_no_step_leaks(before: &Installed, log: &[Op]) {
         }
         for index in now.vif_by_tag.values() {
             assert!(now.vifs.contains_key(index), "after {op:?}: a tag leads to an empty record");
+        }
+        let translates = |index: &u32| now.vifs[index].flags & VIF_DSCP_TO_VPC != 0;
+        for index in now.vif_by_tag.values().filter(|index| translates(index)) {
+            assert!(now.dscp.contains_key(&dscp_index(*index, TO_VPC)), "after {op:?}: no table yet");
+        }
+        for next_hop in now.next_hops.values().filter(|next_hop| next_hop.flags & NEXT_HOP_DSCP != 0) {
+            let table = dscp_index(next_hop.owner.index(), TO_CUSTOMER);
+            assert!(now.dscp.contains_key(&table), "after {op:?}: no table yet");
         }
         for index in now.attachment_by_vni.values() {
             assert!(now.attachments.contains_key(index), "after {op:?}: a VNI leads to an empty record");

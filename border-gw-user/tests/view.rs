@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use border_gw::cli::check::ideal;
+use border_gw::dataplane::counters::NO_TALLY;
 use border_gw::dataplane::memory::Memory;
 use border_gw::intent::{Intent, load};
 use border_gw::kernel::{Observed, UnderlayPath};
@@ -13,8 +14,9 @@ use border_gw::metrics;
 use border_gw::reconcile::Reconciler;
 use border_gw::state::State;
 use border_gw::view::{self, GroupRow};
-use border_gw_common::abi::BUCKETS;
+use border_gw_common::abi::{BUCKETS, Entry, TooBig, attachment_scope, retired_scope, vif_scope};
 use border_gw_common::net::MacAddr;
+use border_gw_common::verdict::DropReason;
 
 fn example() -> Intent {
     load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/example/bgw.yaml")).unwrap()
@@ -147,6 +149,71 @@ fn every_next_hop_is_a_series_that_says_whether_it_is_up() {
             want("vpc-1", "ens2f0", "192.0.2.22", "", 1),
             want("vpc-1", "ens2f1", "192.0.2.24", "", 1),
             want("vpc-2", "", "192.0.2.23", "", 0),
+        ]
+    );
+}
+
+#[test]
+fn what_is_too_big_is_a_series_of_its_next_hop() {
+    let state = state(|_nothing| {});
+    let identities = |name: &str, address: &str| {
+        let address: IpAddr = address.parse().unwrap();
+        let ways =
+            state.tables.ways.iter().filter(move |(_, way)| way.name == name && way.address == address);
+        ways.map(|(identity, _)| *identity).collect::<Vec<_>>()
+    };
+    let mut memory = Memory::default();
+    memory.too_big.insert(identities("vif-a", "169.254.10.1")[0], TooBig { with_df: 3, without_df: 0 });
+    memory.too_big.insert(identities("vpc-1", "192.0.2.22")[0], TooBig { with_df: 1, without_df: 2 });
+    // One that is gone has no name any more.
+    memory.too_big.insert(1, TooBig { with_df: 9, without_df: 9 });
+    let page = metrics::render(&state, &memory).unwrap();
+    let series: Vec<_> =
+        page.lines().filter_map(|line| line.strip_prefix("border_gw_too_big_packets_total{")).collect();
+    let want = |attachment: &str, df: bool, interface: &str, next_hop: &str, vif: &str, packets: u64| {
+        format!(
+            "attachment=\"{attachment}\",border_gateway=\"bgw-1\",df=\"{df}\",interface=\"{interface}\",\
+             next_hop=\"{next_hop}\",vif=\"{vif}\"}} {packets}"
+        )
+    };
+    assert_eq!(
+        series,
+        [
+            want("", false, "ens1f0", "169.254.10.1", "vif-a", 0),
+            want("", true, "ens1f0", "169.254.10.1", "vif-a", 3),
+            want("vpc-1", false, "ens2f0", "192.0.2.22", "", 2),
+            want("vpc-1", true, "ens2f0", "192.0.2.22", "", 1),
+        ]
+    );
+}
+
+#[test]
+fn icmp_errors_are_counted_by_reason_and_whose_packet_it_was() {
+    let state = state(|_nothing| {});
+    let mut memory = Memory::default();
+    let mut tally = |scope, reason: DropReason, packets| {
+        let tally = memory.tallies.entry(scope).or_insert(NO_TALLY);
+        tally.errors[reason.error_index().unwrap()] = packets;
+        tally.answered += packets;
+    };
+    tally(vif_scope(state.slots.vifs["vif-a"]), DropReason::TtlExpired, 3);
+    tally(attachment_scope(state.slots.attachments["vpc-1"]), DropReason::TooBig, 2);
+    tally(retired_scope(Entry::Line), DropReason::NoRoute, 1);
+    let page = metrics::render(&state, &memory).unwrap();
+    let series: Vec<_> =
+        page.lines().filter_map(|line| line.strip_prefix("border_gw_icmp_errors_total{")).collect();
+    let want = |attachment: &str, gateway: &str, program: &str, reason: &str, vif: &str, packets: u64| {
+        format!(
+            "attachment=\"{attachment}\",border_gateway=\"{gateway}\",program=\"{program}\",reason=\"{reason}\",\
+             vif=\"{vif}\"}} {packets}"
+        )
+    };
+    assert_eq!(
+        series,
+        [
+            want("", "", "line", "no_route", "", 1),
+            want("", "bgw-1", "line", "ttl_expired", "vif-a", 3),
+            want("vpc-1", "bgw-1", "fabric", "too_big", "", 2),
         ]
     );
 }

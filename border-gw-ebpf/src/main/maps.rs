@@ -3,17 +3,21 @@
 use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd};
 use core::ptr;
 
+use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::bindings::xdp_action::XDP_DROP;
 use aya_ebpf::btf_maps::lpm_trie::Key;
-use aya_ebpf::btf_maps::{Array, ArrayOfMaps, DevMapHash, HashMap, LpmTrie, PerCpuArray, ProgramArray};
+use aya_ebpf::btf_maps::{
+    Array, ArrayOfMaps, DevMapHash, HashMap, LpmTrie, LruPerCpuHashMap, PerCpuArray, ProgramArray,
+};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_map;
 use aya_ebpf::programs::XdpContext;
 use border_gw_common::abi::{
-    Address, Attachment, BUCKETS, Complaint, Connection, Domain, Entry, Group, HostPort, MAX_ATTACHMENTS,
-    MAX_CONNECTIONS, MAX_DOMAINS, MAX_GROUPS, MAX_NEXT_HOPS, MAX_PORTS, MAX_ROUTES, MAX_SOURCES, MAX_VIFS,
-    MAX_VTEPS, NextHop, Owner, POLICERS as MAX_POLICERS, Policer, Port, Route, SCOPES, STAGE_ERROR, Settings,
-    SourceClass, Tally, Traffic, V4, Vif, VifKey, VtepKey, traffic_index,
+    Address, Attachment, BUCKETS, Complaint, Connection, DSCP_TABLES, DSCPS, Domain, Dscp, Entry, Group,
+    HostPort, MAX_ATTACHMENTS, MAX_CONNECTIONS, MAX_DOMAINS, MAX_GROUPS, MAX_NEXT_HOPS, MAX_PORTS,
+    MAX_ROUTES, MAX_SOURCES, MAX_VIFS, MAX_VTEPS, NextHop, Owner, POLICERS as MAX_POLICERS, Policer, Port,
+    Route, SCOPES, STAGE_ERROR, Settings, SourceClass, Tally, TooBig, Traffic, V4, Vif, VifKey, VtepKey,
+    traffic_index,
 };
 use border_gw_common::verdict::Verdict;
 use border_gw_ebpf::packet::MAX_SUMMED;
@@ -65,6 +69,8 @@ static GROUPS: Array<Group, { MAX_GROUPS as usize }> = Array::new();
 #[btf_map]
 static NEXT_HOPS: Array<NextHop, { MAX_NEXT_HOPS as usize }> = Array::new();
 #[btf_map]
+static DSCP: Array<Dscp, { DSCP_TABLES as usize }> = Array::new();
+#[btf_map]
 static POLICERS: Array<Policer, { MAX_POLICERS as usize }> = Array::new();
 #[btf_map]
 static POLICER_STATE: Array<u64, { MAX_POLICERS as usize }> = Array::new();
@@ -80,6 +86,9 @@ static RECEIVED: PerCpuArray<u64, { Entry::ALL.len() }> = PerCpuArray::new();
 static TALLIES: PerCpuArray<Tally, { SCOPES as usize }> = PerCpuArray::new();
 #[btf_map]
 static TRAFFIC: PerCpuArray<Traffic, TRAFFIC_RECORDS> = PerCpuArray::new();
+
+#[btf_map]
+static TOO_BIG: LruPerCpuHashMap<u64, TooBig, { MAX_NEXT_HOPS as usize }> = LruPerCpuHashMap::new();
 
 /// Counts a packet at its entry.
 #[inline(always)]
@@ -231,6 +240,12 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn dscp(&self, table: u32, dscp: u8) -> Option<u8> {
+        let table = DSCP.get(table)?;
+        Some(table[usize::from(dscp) % DSCPS])
+    }
+
+    #[inline(always)]
     fn now(&self) -> u64 {
         // SAFETY: a helper without arguments.
         unsafe { bpf_ktime_get_ns() }
@@ -282,6 +297,25 @@ impl Tables for Maps {
             let back = policer::cost(config, bytes).wrapping_neg();
             // SAFETY: as in `charge`.
             unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(state, back) };
+        }
+    }
+
+    #[inline(always)]
+    fn count_too_big(&self, next_hop: u64, df: bool) {
+        let found = TOO_BIG.get_ptr_mut(next_hop);
+        let Some(counts) = found.or_else(|| {
+            // One that another CPU has made meanwhile is as good.
+            let _exists = TOO_BIG.insert(next_hop, TooBig::default(), u64::from(BPF_NOEXIST));
+            TOO_BIG.get_ptr_mut(next_hop)
+        }) else {
+            return;
+        };
+        // SAFETY: this CPU's own record; one that is evicted meanwhile stays memory of the map.
+        let counts = unsafe { &mut *counts };
+        if df {
+            counts.with_df += 1;
+        } else {
+            counts.without_df += 1;
         }
     }
 

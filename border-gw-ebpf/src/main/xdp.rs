@@ -1,8 +1,12 @@
 //! Entries: a context in, an action out. `Packet` over an XDP context is the one place with packet pointers.
+//!
+//! All programs take frames in several buffers (`frags`, Linux 5.18), which jumbo frames are on most drivers; a program calls
+//! only those that agree in this.
 
 use core::{hint, ptr};
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
+use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::generated::{bpf_csum_diff, bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
 use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
 use aya_ebpf::macros::xdp;
@@ -10,6 +14,7 @@ use aya_ebpf::programs::XdpContext;
 use border_gw_common::abi::Entry;
 use border_gw_common::verdict::{DropReason, Verdict};
 use border_gw_ebpf::Outcome;
+use border_gw_ebpf::mss::{self, Segment};
 use border_gw_ebpf::packet::{MAX_OFFSET, MAX_SUMMED, Packet};
 use border_gw_ebpf::tables::Tables as _;
 use border_gw_ebpf::{checksum, error, fabric, host, line};
@@ -21,7 +26,7 @@ use crate::maps::{self, Maps, SUMMED_AT_ONCE};
 static LICENSE: [u8; 4] = *b"GPL\0";
 
 /// Frames from customers' lines.
-#[xdp]
+#[xdp(frags)]
 fn line(ctx: XdpContext) -> u32 {
     maps::received(Entry::Line);
     let ifindex = ifindex(&ctx);
@@ -30,7 +35,7 @@ fn line(ctx: XdpContext) -> u32 {
 }
 
 /// Frames from the fabric.
-#[xdp]
+#[xdp(frags)]
 fn fabric(ctx: XdpContext) -> u32 {
     maps::received(Entry::Fabric);
     let ifindex = ifindex(&ctx);
@@ -39,7 +44,7 @@ fn fabric(ctx: XdpContext) -> u32 {
 }
 
 /// Frames from the kernel, on the outer ends of veths.
-#[xdp]
+#[xdp(frags)]
 fn host(ctx: XdpContext) -> u32 {
     maps::received(Entry::Host);
     let ifindex = ifindex(&ctx);
@@ -48,7 +53,7 @@ fn host(ctx: XdpContext) -> u32 {
 }
 
 /// Makes the error about a packet that `line` or `fabric` refused, and counts it for them.
-#[xdp]
+#[xdp(frags)]
 fn error(ctx: XdpContext) -> u32 {
     let ifindex = ifindex(&ctx);
     let outcome = error::error(&mut Frame(&ctx), &Maps);
@@ -114,6 +119,17 @@ fn trace(ctx: &XdpContext, verdict: Verdict) {
 #[inline(always)]
 fn trace(_ctx: &XdpContext, _verdict: Verdict) {}
 
+/// [`mss::clamp`], called and not inlined; global, so that the verifier follows it once and not from every call
+/// (kernel/bpf/verifier.c, `do_check_subprogs`; Linux 5.6).
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn clamp_mss(ctx: *mut xdp_md, at: u32, end: u32, most: u32) -> u32 {
+    let ctx = XdpContext::new(ctx);
+    let segment = Segment { at: at as usize, end: end as usize, most: most as u16 };
+    mss::clamp(&mut Frame(&ctx), segment);
+    0
+}
+
 struct Frame<'a>(&'a XdpContext);
 
 impl Packet for Frame<'_> {
@@ -178,5 +194,10 @@ impl Packet for Frame<'_> {
         let by = len as i32 - self.len() as i32;
         // SAFETY: as above.
         unsafe { bpf_xdp_adjust_tail(self.0.ctx, by) == 0 }
+    }
+
+    #[inline(always)]
+    fn clamp(&mut self, segment: Segment) {
+        clamp_mss(self.0.ctx, segment.at as u32, segment.end as u32, u32::from(segment.most));
     }
 }

@@ -7,10 +7,13 @@ mod support;
 
 mod answers;
 mod caps;
+mod dscp;
 mod fabric;
 mod flows;
 mod host;
 mod line;
+mod mss;
 mod precedence;
 mod properties;
 mod punts;
+mod too_big;

@@ -4,8 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use border_gw_common::abi::{
-    Address, Attachment, BUCKETS, Complaint, Flow, HostPort, NextHop, Owner, Policer, Port, Route, Settings,
-    SourceClass, V4, V6, Vif, VifKey, VtepKey,
+    Address, Attachment, BUCKETS, Complaint, Dscp, Flow, HostPort, NextHop, Owner, Policer, Port, Route,
+    Settings, SourceClass, TooBig, V4, V6, Vif, VifKey, VtepKey,
 };
 use border_gw_ebpf::policer;
 use border_gw_ebpf::tables::Tables;
@@ -61,12 +61,14 @@ pub(crate) struct Memory {
     pub(crate) sources: BTreeMap<u32, Prefixes<SourceClass>>,
     pub(crate) groups: BTreeMap<u32, [u16; BUCKETS]>,
     pub(crate) next_hops: BTreeMap<u16, NextHop>,
+    pub(crate) dscp: BTreeMap<u32, Dscp>,
     pub(crate) policers: BTreeMap<u32, Policer>,
     /// In nanoseconds.
     pub(crate) clock: Cell<u64>,
     states: RefCell<BTreeMap<u32, u64>>,
     traffic: RefCell<BTreeMap<(Owner, u32), Flow>>,
     complaint: Cell<Option<Complaint>>,
+    too_big: RefCell<BTreeMap<u64, TooBig>>,
 }
 
 impl Memory {
@@ -89,6 +91,11 @@ impl Memory {
     pub(crate) fn forget(&mut self) {
         self.states.get_mut().clear();
         self.traffic.get_mut().clear();
+    }
+
+    /// What was counted as too big, by identity of the next hop.
+    pub(crate) fn too_big(&self) -> BTreeMap<u64, TooBig> {
+        self.too_big.borrow().clone()
     }
 
     /// What was counted.
@@ -154,6 +161,11 @@ impl Tables for Memory {
         self.next_hops.get(&index)
     }
 
+    fn dscp(&self, table: u32, dscp: u8) -> Option<u8> {
+        // In the kernel's array a table that nobody wrote is empty.
+        Some(self.dscp.get(&table).map_or(0, |table| table[usize::from(dscp)]))
+    }
+
     fn now(&self) -> u64 {
         self.clock.get()
     }
@@ -172,6 +184,16 @@ impl Tables for Memory {
         let mut states = self.states.borrow_mut();
         let state = states.get_mut(&policer).expect("what is given back was taken");
         *state = state.wrapping_sub(policer::cost(config, bytes));
+    }
+
+    fn count_too_big(&self, next_hop: u64, df: bool) {
+        let mut too_big = self.too_big.borrow_mut();
+        let counts = too_big.entry(next_hop).or_default();
+        if df {
+            counts.with_df += 1;
+        } else {
+            counts.without_df += 1;
+        }
     }
 
     fn count(&self, owner: Owner, direction: u32, bytes: u32, policed: bool) {

@@ -21,7 +21,7 @@ use crate::tables::slots::Full;
 use crate::tables::{Identity, Installed, Slots, Tables, Target, text};
 
 /// MTU of a port that has room for everything.
-const ROOMY: u32 = 9_000;
+const ROOMY: u32 = 9_216;
 /// Ethernet address of everything that answers: it is in no table that is printed.
 const SOMEBODY: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 
@@ -122,7 +122,12 @@ fn write_border_gateway(
         HashMode::L3 => "l3",
     };
     let transit = if gateway.transit { "on" } else { "off" };
-    writeln!(out, "border gateway {}: AS {}, transit {transit}, hash {hash}", gateway.name, gateway.asn)?;
+    let clamp = if gateway.mss_clamp { "on" } else { "off" };
+    writeln!(
+        out,
+        "border gateway {}: AS {}, transit {transit}, hash {hash}, MSS clamp {clamp}",
+        gateway.name, gateway.asn
+    )?;
     for vif in &gateway.virtual_interfaces {
         write_vif(out, compiled, vif)?;
     }
@@ -150,6 +155,12 @@ fn write_vif(out: &mut dyn Write, compiled: &Compiled<'_>, vif: &VirtualInterfac
         writeln!(out, "    address {}, peer {}", link.local, link.peer)?;
     }
     write_caps(out, "    ", &vif.caps)?;
+    for (direction, table) in [("to_vpc", &vif.dscp.to_vpc), ("to_customer", &vif.dscp.to_customer)] {
+        if !table.is_empty() {
+            let pairs: Vec<_> = table.iter().map(|(from, to)| format!("{from} -> {to}")).collect();
+            writeln!(out, "    DSCP {direction}: {}, others kept", pairs.join(", "))?;
+        }
+    }
     let sources = compiled.slots.vifs.get(&vif.name).and_then(|slot| compiled.tables.sources.get(slot));
     let mut sources = sources.into_iter().flatten();
     sources.try_for_each(|(prefix, class)| writeln!(out, "    source {prefix}: {}", source(*class)))?;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use border_gw_common::abi::{HEADER, NextHop, Owner, TAGGED, VXLAN_V4, VXLAN_V6};
+use border_gw_common::abi::{HEADER, NEXT_HOP_DSCP, NextHop, Owner, TAGGED, VXLAN_V4, VXLAN_V6};
 use border_gw_common::net::MacAddr;
 
 use crate::intent::{Intent, Tag, VirtualInterface, VpcAttachment, Vtep};
@@ -82,7 +82,8 @@ pub(super) fn to_customer(vif: &VirtualInterface, port: &PortState, peer: MacAdd
     header.put(&port.mac.0);
     header.put(&tags[..usize::from(tags_len)]);
     header.put(&[0, 0]);
-    next_hop(leads, port, line_mtu(vif, Some(port)), TAGGED, &header)
+    let flags = if vif.dscp.to_customer.is_empty() { 0 } else { NEXT_HOP_DSCP };
+    NextHop { flags, ..next_hop(leads, port, line_mtu(vif, Some(port)), TAGGED, &header) }
 }
 
 /// What a VIF carries by its port, in bytes of IP.

@@ -10,8 +10,8 @@ use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValue
 use aya::{Ebpf, Pod};
 use border_gw_common::abi::{self, map as names};
 use border_gw_common::abi::{
-    Attachment, AttachmentPolicer, Connection, Domain, Group, HostPort, NAME, NextHop, Owner, Policer, Port,
-    Route, Settings, SourceClass, Tally, Traffic, Vif, VifKey, VtepKey,
+    Attachment, AttachmentPolicer, Connection, Domain, Dscp, Group, HostPort, NAME, NextHop, Owner, Policer,
+    Port, Route, Settings, SourceClass, Tally, Traffic, Vif, VifKey, VtepKey,
 };
 use border_gw_common::policer;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -21,7 +21,7 @@ use super::{Error, counters, syscalls};
 use crate::tables::{Installed, Op};
 
 /// Every map of the object, all of them pinned.
-pub(super) const NAMES: [&str; 24] = [
+pub(super) const NAMES: [&str; 26] = [
     names::SETTINGS,
     names::PORTS,
     names::HOST_PORTS,
@@ -39,6 +39,7 @@ pub(super) const NAMES: [&str; 24] = [
     names::SOURCES_V6,
     names::GROUPS,
     names::NEXT_HOPS,
+    names::DSCP,
     names::POLICERS,
     names::POLICER_STATE,
     names::COMPLAINTS,
@@ -46,6 +47,7 @@ pub(super) const NAMES: [&str; 24] = [
     names::RECEIVED,
     names::TALLIES,
     names::TRAFFIC,
+    names::TOO_BIG,
 ];
 
 /// Tries of one kind, one a slot, in both families.
@@ -81,6 +83,7 @@ pub(super) struct Contents {
     sources: Tries<SourceClass>,
     groups: Array<MapData, Group>,
     next_hops: Array<MapData, NextHop>,
+    dscp: Array<MapData, Dscp>,
     policers: Array<MapData, Policer>,
     policer_state: Array<MapData, u64>,
     tallies: PerCpuArray<MapData, Tally>,
@@ -117,6 +120,7 @@ impl Contents {
             },
             groups: take(object, names::GROUPS)?,
             next_hops: take(object, names::NEXT_HOPS)?,
+            dscp: take(object, names::DSCP)?,
             policers: take(object, names::POLICERS)?,
             policer_state: take(object, names::POLICER_STATE)?,
             tallies: take(object, names::TALLIES)?,
@@ -150,6 +154,7 @@ impl Contents {
                 .into_iter()
                 .map(|(index, next_hop)| (index as u16, next_hop))
                 .collect(),
+            dscp: records(names::DSCP, &self.dscp, |table| *table != NO_DSCP)?,
             policers: records(names::POLICERS, &self.policers, |policer| policer.cost != 0)?,
         })
     }
@@ -191,6 +196,7 @@ impl Contents {
                 let value = value.as_deref().copied().unwrap_or(NO_NEXT_HOP);
                 set(names::NEXT_HOPS, &mut self.next_hops, u32::from(*index), value)
             }
+            Op::Dscp(index, value) => set(names::DSCP, &mut self.dscp, *index, value.unwrap_or(NO_DSCP)),
             Op::Policer(index, value) => self.policer(*index, *value),
             Op::Reset(owner) => self.reset(*owner),
             Op::ResetPolicer(connection) => self.reset_connection(*connection),
@@ -257,6 +263,7 @@ impl Contents {
     }
 }
 
+const NO_DSCP: Dscp = [0; abi::DSCPS];
 const NO_VIF: Vif = Vif {
     name: [0; NAME],
     domain: 0,

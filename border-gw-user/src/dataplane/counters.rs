@@ -1,15 +1,16 @@
 //! Counters, read from the pinned maps: sums over CPUs. Works without the daemon.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use aya::Pod;
-use aya::maps::{Map, MapData, PerCpuArray};
-use border_gw_common::abi::{self, Entry, Owner, Tally, Traffic, map as names};
+use aya::maps::{Map, MapData, MapError, PerCpuArray, PerCpuHashMap};
+use border_gw_common::abi::{self, Entry, Owner, Tally, TooBig, Traffic, map as names};
 use border_gw_common::verdict::{MAX_ERRORS, MAX_REASONS};
 
 use super::error::map;
 use super::{Error, pins};
+use crate::tables::Identity;
 
 /// Nothing was counted.
 pub const NO_TALLY: Tally = Tally {
@@ -53,13 +54,14 @@ pub struct Counters {
     received: PerCpuArray<MapData, u64>,
     tallies: PerCpuArray<MapData, Tally>,
     traffic: PerCpuArray<MapData, Traffic>,
+    too_big: PerCpuHashMap<MapData, u64, TooBig>,
 }
 
-fn open<V: Pod>(gateway: &str, name: &'static str) -> Result<PerCpuArray<MapData, V>, Error> {
+fn open<T: TryFrom<Map, Error = MapError>>(gateway: &str, name: &'static str) -> Result<T, Error> {
     let path = pins::map(gateway, name);
     let data = map("open", name, MapData::from_pin(Path::new(&path)))?;
     let found = map("open", name, Map::from_map_data(data))?;
-    map("open", name, PerCpuArray::try_from(found))
+    map("open", name, T::try_from(found))
 }
 
 impl Counters {
@@ -69,6 +71,7 @@ impl Counters {
             received: open(gateway, names::RECEIVED)?,
             tallies: open(gateway, names::TALLIES)?,
             traffic: open(gateway, names::TRAFFIC)?,
+            too_big: open(gateway, names::TOO_BIG)?,
         })
     }
 
@@ -84,6 +87,20 @@ impl Counters {
         let mut sum = NO_TALLY;
         values.iter().for_each(|value| add(&mut sum, value));
         Ok(sum)
+    }
+
+    /// Packets larger than the MTU of a next hop, by its identity.
+    pub fn too_big(&self) -> Result<BTreeMap<Identity, TooBig>, Error> {
+        let mut all: BTreeMap<Identity, TooBig> = BTreeMap::new();
+        for entry in self.too_big.iter() {
+            let (identity, values) = map("read", names::TOO_BIG, entry)?;
+            let sum = all.entry(identity).or_default();
+            for value in values.iter() {
+                sum.with_df += value.with_df;
+                sum.without_df += value.without_df;
+            }
+        }
+        Ok(all)
     }
 
     /// Traffic of a VIF or an attachment.

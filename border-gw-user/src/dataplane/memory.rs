@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use border_gw_common::abi::{Entry, Owner, Tally, Traffic, owner_scope, retired_scope};
+use border_gw_common::abi::{Entry, Owner, Tally, TooBig, Traffic, owner_scope, retired_scope};
 
 use super::{Dataplane, Error, counters};
 use crate::intent::XdpMode;
-use crate::tables::{Installed, Op};
+use crate::tables::{Identity, Installed, Op};
 
 /// Holds what it is told.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +21,8 @@ pub struct Memory {
     pub received: BTreeMap<Entry, u64>,
     /// Traffic of VIFs and attachments.
     pub traffic: BTreeMap<Owner, Traffic>,
+    /// Packets larger than the MTU of a next hop.
+    pub too_big: BTreeMap<Identity, TooBig>,
     /// Every operation, in order.
     pub log: Vec<Op>,
 }

@@ -83,6 +83,7 @@ fn border_gateway(gateway: document::BorderGateway) -> Option<BorderGateway> {
         asn: gateway.asn?.value,
         transit: gateway.transit,
         hash: gateway.hash,
+        mss_clamp: gateway.mss_clamp,
         virtual_interfaces: gateway
             .virtual_interfaces
             .into_iter()
@@ -105,6 +106,7 @@ fn virtual_interface(vif: document::VirtualInterface) -> Option<VirtualInterface
         mtu: vif.mtu.value,
         caps: caps(&vif.bandwidth, &vif.burst, vif.mtu.value),
         source_validation: vif.source_validation,
+        dscp: vif.dscp,
         addresses: vif.addresses.into_iter().map(address).collect::<Option<_>>()?,
     })
 }

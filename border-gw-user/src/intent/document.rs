@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use super::diagnostic::{At, Place, Report};
 use super::record::{Record, scalar};
 use super::tree::{Node, Value};
-use super::{ConnectionKind, Tag, XdpMode, bandwidth, values};
+use super::{ConnectionKind, Dscp, Tag, XdpMode, bandwidth, dscp, values};
 
 /// Where the API is served unless the document says so.
 pub const DEFAULT_CONTROL: &str = "/run/border-gw/control.sock";
@@ -83,6 +83,7 @@ pub(super) struct BorderGateway {
     pub(super) asn: Option<At<u32>>,
     pub(super) transit: bool,
     pub(super) hash: HashMode,
+    pub(super) mss_clamp: bool,
     pub(super) virtual_interfaces: Vec<VirtualInterface>,
     pub(super) vpc_attachments: Vec<VpcAttachment>,
     pub(super) routes: Vec<Route>,
@@ -98,6 +99,7 @@ pub(super) struct VirtualInterface {
     pub(super) bandwidth: Directions<u64>,
     pub(super) burst: Directions<u64>,
     pub(super) source_validation: bool,
+    pub(super) dscp: Dscp,
     pub(super) addresses: Vec<LinkAddress>,
 }
 
@@ -237,8 +239,17 @@ fn directions<T: Copy>(
 }
 
 fn border_gateway(report: &mut Report, node: &Node) -> Option<BorderGateway> {
-    let optional =
-        ["transit", "hash", "routing", "virtual_interfaces", "vpc_attachments", "routes", "bgp", "bfd"];
+    let optional = [
+        "transit",
+        "hash",
+        "mss_clamp",
+        "routing",
+        "virtual_interfaces",
+        "vpc_attachments",
+        "routes",
+        "bgp",
+        "bfd",
+    ];
     let record = Record::new(report, node, "a border gateway", &["name", "asn"], &optional)?;
     static_only(report, &record);
     record.scalar(report, "routing", values::routing);
@@ -248,6 +259,7 @@ fn border_gateway(report: &mut Report, node: &Node) -> Option<BorderGateway> {
         asn: record.scalar(report, "asn", values::asn),
         transit: record.scalar(report, "transit", values::boolean).is_some_and(|transit| transit.value),
         hash: record.scalar(report, "hash", values::hash).map(|hash| hash.value).unwrap_or_default(),
+        mss_clamp: record.scalar(report, "mss_clamp", values::boolean).is_none_or(|clamp| clamp.value),
         virtual_interfaces: record.list(report, "virtual_interfaces", virtual_interface),
         vpc_attachments: record.list(report, "vpc_attachments", vpc_attachment),
         routes: record.list(report, "routes", route),
@@ -267,7 +279,7 @@ fn static_only(report: &mut Report, record: &Record<'_>) {
 
 fn virtual_interface(report: &mut Report, node: &Node) -> Option<VirtualInterface> {
     let required = ["name", "connection", "vlan", "addresses"];
-    let optional = ["enabled", "mtu", "bandwidth", "burst", "source_validation", "bgp", "bfd"];
+    let optional = ["enabled", "mtu", "bandwidth", "burst", "source_validation", "dscp", "bgp", "bfd"];
     let record = Record::new(report, node, "a virtual interface", &required, &optional)?;
     static_only(report, &record);
     Some(VirtualInterface {
@@ -281,6 +293,7 @@ fn virtual_interface(report: &mut Report, node: &Node) -> Option<VirtualInterfac
         source_validation: record
             .scalar(report, "source_validation", values::source_validation)
             .is_none_or(|validation| validation.value),
+        dscp: dscp::dscp(report, &record),
         addresses: record.filled_list(report, "addresses", link_address),
     })
 }

@@ -160,7 +160,7 @@ fn the_example_of_the_documentation_loads() {
     let ten_gbps = Cap { rate: 10_000_000_000, burst: 250_000_000 };
     assert_eq!(intent.connections[0].caps, Caps { to_vpc: Some(ten_gbps), to_customer: Some(ten_gbps) });
     let gateway = &intent.border_gateways[0];
-    assert_eq!((gateway.transit, gateway.hash), (false, HashMode::FiveTuple));
+    assert_eq!((gateway.transit, gateway.hash, gateway.mss_clamp), (false, HashMode::FiveTuple, true));
     let [a, b] = &gateway.virtual_interfaces[..] else { panic!("{gateway:?}") };
     assert_eq!((a.enabled, a.mtu, a.source_validation, a.tag.tpid), (true, 1500, true, 0x8100));
     assert_eq!(a.caps.to_vpc, Some(Cap { rate: 500_000_000, burst: 2_000_000 }));
@@ -448,4 +448,14 @@ proptest! {
         let file = report.add_file("h".into(), text.as_str().into());
         hosts::parse(&mut report, file, &text);
     }
+}
+
+#[test]
+fn dscp_is_read_by_direction() {
+    let text =
+        GOOD.replace("vlan: 100", "vlan: 100\n        dscp: {to_vpc: {46: 34, 0: 8}, to_customer: {34: 0}}");
+    let intent = check(&text).unwrap_or_else(|errors| panic!("{errors}"));
+    let vifs = &intent.border_gateways[0].virtual_interfaces;
+    let want = Dscp { to_vpc: [(46, 34), (0, 8)].into(), to_customer: [(34, 0)].into() };
+    assert_eq!((&vifs[0].dscp, &vifs[1].dscp), (&want, &Dscp::default()));
 }

@@ -12,8 +12,8 @@ use super::{ConnectionKind, XdpMode};
 
 /// Smallest MTU: what every IPv4 host must take (RFC 791, section 3.2).
 const MIN_MTU: u16 = 576;
-/// Largest MTU: a veth without XDP fragments takes 3,520 bytes of frame, less Ethernet and two tags.
-const MAX_MTU: u16 = 3498;
+/// Largest MTU: jumbo frames, with room for a tunnel or two tags in the 9,216 bytes that switches take.
+const MAX_MTU: u16 = 9000;
 /// Longest name of a network interface (`IFNAMSIZ` less the zero byte).
 const MAX_INTERFACE: usize = 15;
 /// Longest path of a Unix socket (`sun_path` less the zero byte).
@@ -84,6 +84,11 @@ pub(super) fn port(text: &str) -> Read<u16> {
 /// Largest IP packet, in bytes.
 pub(super) fn mtu(text: &str) -> Read<u16> {
     number(text, "an MTU", u32::from(MIN_MTU)..=u32::from(MAX_MTU)).map(|value| value as u16)
+}
+
+/// Differentiated services code point.
+pub(super) fn dscp(text: &str) -> Read<u8> {
+    number(text, "a DSCP", 0..=63).map(|value| value as u8)
 }
 
 /// VXLAN network identifier.
@@ -323,7 +328,7 @@ mod tests {
             (refused(asn("23456")), "reserved"),
             (refused(asn("65000.1")), "is not an autonomous system number"),
             (refused(port("65536")), "`65536` is not a port"),
-            (refused(mtu("575")), "write a number from 576 to 3498"),
+            (refused(mtu("575")), "write a number from 576 to 9000"),
             (refused(mtu("+1500")), "`+1500` is not an MTU"),
             (refused(vni("16777216")), "write a number from 0 to 16777215"),
             (refused(vlan("4095")), "write a number from 1 to 4094"),

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use border_gw_common::abi::{
-    Attachment, Connection, Domain, Group, HostPort, NextHop, Policer, Port, Route, Settings, SourceClass,
-    Vif, VifKey, VtepKey,
+    Attachment, Connection, Domain, Dscp, Group, HostPort, NextHop, Policer, Port, Route, Settings,
+    SourceClass, Vif, VifKey, VtepKey,
 };
 use ipnet::IpNet;
 
@@ -43,6 +43,8 @@ pub struct Installed {
     pub groups: BTreeMap<u32, Group>,
     /// Next hops by index.
     pub next_hops: BTreeMap<u16, NextHop>,
+    /// Tables of DSCP that translate any, by `dscp_index`.
+    pub dscp: BTreeMap<u32, Dscp>,
     /// Policers with a limit, by index.
     pub policers: BTreeMap<u32, Policer>,
 }
@@ -68,6 +70,7 @@ impl Installed {
             Op::Source(slot, prefix, value) => put_nested(&mut self.sources, *slot, *prefix, *value),
             Op::Group(key, value) => put(&mut self.groups, *key, value.as_deref().copied()),
             Op::NextHop(key, value) => put(&mut self.next_hops, *key, value.as_deref().copied()),
+            Op::Dscp(key, value) => put(&mut self.dscp, *key, *value),
             Op::Policer(key, value) => {
                 put(&mut self.policers, *key, Some(*value).filter(|policer| policer.cost != 0));
             }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use border_gw_common::abi::{
-    Attachment, BUCKETS, Connection, Domain, Group, HostPort, MAX_GROUPS, MAX_NEXT_HOPS, NextHop,
+    Attachment, BUCKETS, Connection, Domain, Dscp, Group, HostPort, MAX_GROUPS, MAX_NEXT_HOPS, NextHop,
     OWNER_ATTACHMENT, OWNER_VIF, Owner, Policer, Port, Route, SOURCE_FORBIDDEN, SOURCE_OWN, Settings,
     SourceClass, Vif, VifKey, VtepKey,
 };
@@ -48,6 +48,8 @@ pub enum Op {
     Group(u32, Option<Box<Group>>),
     /// A next hop.
     NextHop(u16, Option<Box<NextHop>>),
+    /// A table of DSCP.
+    Dscp(u32, Option<Dscp>),
     /// A policer; its fill is kept.
     Policer(u32, Policer),
     /// Policers of a VIF or attachment that is new in its place start at nothing.
@@ -131,7 +133,7 @@ fn rewritten(installed: &Installed, wanted: &Tables) -> BTreeSet<Owner> {
     });
     let vpcs = installed.attachments.iter().filter_map(|(index, old)| {
         let new = wanted.attachments.get(index)?;
-        let in_place = Attachment { hash_mode: new.hash_mode, ..*old };
+        let in_place = Attachment { flags: new.flags, hash_mode: new.hash_mode, ..*old };
         (in_place != *new).then(|| Owner::new(OWNER_ATTACHMENT, *index))
     });
     vifs.chain(vpcs).collect()
@@ -170,7 +172,7 @@ struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// Caps first: nobody passes a new entrance before its cap is there.
+    /// Caps first, and tables of DSCP: nobody passes a new entrance before its cap is there.
     fn limits(&mut self) {
         let (installed, wanted) = (self.installed, self.wanted);
         let new_vifs = wanted.vifs.keys().filter(|index| !installed.vifs.contains_key(index));
@@ -186,6 +188,7 @@ impl Plan<'_> {
         }
         let gone = installed.policers.keys().filter(|index| !wanted.policers.contains_key(index));
         self.ops.extend(gone.map(|index| Op::Policer(*index, Policer::default())));
+        added(&installed.dscp, &wanted.dscp, &mut self.ops, Op::Dscp);
         if installed.settings != wanted.settings {
             self.ops.push(Op::Settings(wanted.settings));
         }
@@ -352,6 +355,7 @@ impl Plan<'_> {
             self.ops.push(Op::Wait);
             self.ops.append(&mut held);
         }
+        removed(&installed.dscp, &wanted.dscp, &mut self.ops, Op::Dscp);
         removed(&installed.ports, &wanted.ports, &mut self.ops, Op::Port);
         removed(&installed.connections, &wanted.connections, &mut self.ops, Op::Connection);
         removed(&installed.domains, &wanted.domains, &mut self.ops, Op::Domain);

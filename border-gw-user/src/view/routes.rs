@@ -61,6 +61,8 @@ pub struct GroupRow {
 pub struct NextHopRow<'a> {
     /// Its border gateway.
     pub border_gateway: String,
+    /// Tells it again.
+    pub identity: Identity,
     /// What it is.
     pub way: &'a WayInfo,
     /// Whether it carries traffic.
@@ -193,6 +195,7 @@ fn is_live(state: &State, way: Identity) -> bool {
 pub fn next_hops(state: &State) -> impl Iterator<Item = NextHopRow<'_>> {
     state.tables.ways.iter().map(|(identity, way)| NextHopRow {
         border_gateway: domain(state, way.domain),
+        identity: *identity,
         way,
         live: is_live(state, *identity),
     })

@@ -462,16 +462,16 @@ fn mtus_fit_what_they_carry() {
             "14:14 the MTU 1279 is too small for IPv6; write at least 1280",
         ),
         Row(
-            "an MTU that a veth does not take",
+            "an MTU larger than jumbo frames",
             "mtu: 1400",
-            "mtu: 9000",
-            "23:14 `9000` is not an MTU; write a number from 576 to 3498",
+            "mtu: 9001",
+            "23:14 `9001` is not an MTU; write a number from 576 to 9000",
         ),
         Row(
             "an MTU too small for IPv4",
             "mtu: 1400",
             "mtu: 500",
-            "23:14 `500` is not an MTU; write a number from 576 to 3498",
+            "23:14 `500` is not an MTU; write a number from 576 to 9000",
         ),
     ]);
     let one_direction = GOOD.replace("bandwidth: 500Mbps", "bandwidth: {to_vpc: 500Mbps}");

@@ -168,6 +168,42 @@ fn keys_are_known_and_each_is_there_once() {
             "10:14 `frr` is not known here; write bird or external",
         ),
         Row(
+            "a clamp that is neither on nor off",
+            "asn: 65000",
+            "asn: 65000\n    mss_clamp: 1400",
+            "10:16 `1400` is not known here; write true or false",
+        ),
+        Row(
+            "a DSCP of seven bits",
+            "vlan: 100",
+            "vlan: 100\n        dscp: {to_vpc: {46: 34, 64: 0}}",
+            "14:33 `64` is not a DSCP; write a number from 0 to 63",
+        ),
+        Row(
+            "a DSCP that becomes one of seven bits",
+            "vlan: 100",
+            "vlan: 100\n        dscp: {to_customer: {46: 64}}",
+            "14:34 `64` is not a DSCP; write a number from 0 to 63",
+        ),
+        Row(
+            "a DSCP that becomes two",
+            "vlan: 100",
+            "vlan: 100\n        dscp: {to_vpc: {46: 34, 46: 0}}",
+            "14:33 DSCP 46 is there twice: first at bgw.yaml:14:25; remove one",
+        ),
+        Row(
+            "a DSCP for both directions",
+            "vlan: 100",
+            "vlan: 100\n        dscp: {46: 34}",
+            "14:16 unknown key `46` in `dscp`; known here: to_vpc or to_customer",
+        ),
+        Row(
+            "a DSCP that becomes nothing",
+            "vlan: 100",
+            "vlan: 100\n        dscp: {to_vpc: 46}",
+            "14:24 `to_vpc` is a mapping, not a scalar; write what arrives and what goes on, such as {46: 34}",
+        ),
+        Row(
             "a section that is a list",
             "gateway: {name: server-1, router_id: 10.255.0.1}",
             "gateway: [server-1]",

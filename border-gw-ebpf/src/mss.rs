@@ -1,0 +1,98 @@
+//! The MSS of TCP connections, held to what fits (RFC 9293, section 3.7.1): hosts that never learn how small the way is, because
+//! ICMP is filtered on it, still get their packets through.
+
+use core::hint;
+
+use border_gw_common::abi::V4;
+
+use crate::checksum;
+use crate::headers::{Ip, PROTOCOL_TCP, be16};
+use crate::packet::Packet;
+
+/// Bytes of a TCP header without options.
+const TCP: usize = 20;
+/// Bytes of the MSS option.
+const MSS: usize = 4;
+/// Most bytes of options: the header's length is a number of 4 bits, of words.
+const MAX_OPTIONS: usize = 40;
+/// A mask over offsets in a TCP header.
+const IN_HEADER: usize = 63;
+
+/// A TCP segment, and the MSS that it may open a connection with.
+#[derive(Clone, Copy)]
+pub struct Segment {
+    /// Where the TCP header starts, in the frame.
+    pub at: usize,
+    /// Where the IP packet ends.
+    pub end: usize,
+    /// The largest MSS.
+    pub most: u16,
+}
+
+/// Holds the MSS of a TCP connection to what a way of this MTU carries, if the packet opens one.
+#[inline(always)]
+pub fn hold<P: Packet>(packet: &mut P, ip: &Ip, mtu: u16) {
+    if ip.protocol == PROTOCOL_TCP && !ip.later_fragment {
+        let headers = TCP as u16 + if ip.version == V4 { 20 } else { 40 };
+        packet.clamp(Segment { at: ip.transport, end: ip.at + ip.len, most: mtu.saturating_sub(headers) });
+    }
+}
+
+/// Lowers the MSS of a SYN where it is larger. Never raises it, and never adds one; what is not whole is not for us to refuse.
+#[inline(always)]
+pub fn clamp<P: Packet>(packet: &mut P, segment: Segment) {
+    if let Some(option) = find(packet, segment) {
+        // None where nothing is to be done: the search has seen that the frame is long enough.
+        let _changed = lower(packet, segment, option);
+    }
+}
+
+/// Where, in the TCP header, the MSS option of a SYN stands.
+#[inline(always)]
+fn find<P: Packet>(packet: &mut P, segment: Segment) -> Option<usize> {
+    const SYN: u8 = 2;
+    const END: u8 = 0;
+    const NO_OPERATION: u8 = 1;
+    const MAXIMUM_SEGMENT_SIZE: u8 = 2;
+    let header = packet.window::<TCP>(segment.at)?;
+    let len = usize::from(header[12] >> 4) * 4;
+    if header[13] & SYN == 0 || segment.at + len > segment.end {
+        return None;
+    }
+    let mut option = TCP;
+    for _ in 0..MAX_OPTIONS {
+        // Every way through the loop leaves the same bounds, so that the verifier follows one of them.
+        option = hint::black_box(option) & IN_HEADER;
+        if option + MSS > len {
+            return None;
+        }
+        let bytes = packet.window::<MSS>(segment.at + option)?;
+        option += match (bytes[0], bytes[1]) {
+            (NO_OPERATION, _) => 1,
+            (MAXIMUM_SEGMENT_SIZE, 4) => return Some(option),
+            (END, _) | (_, ..2) => return None,
+            (_, len) => usize::from(len),
+        };
+        if option > TCP + MAX_OPTIONS {
+            return None;
+        }
+    }
+    None
+}
+
+/// Writes a smaller MSS, and mends the TCP checksum (RFC 1624). An option at an odd offset straddles the words of the sum, which
+/// is the same as its bytes being swapped (RFC 1071, section 2 (B)).
+#[inline(always)]
+fn lower<P: Packet>(packet: &mut P, segment: Segment, option: usize) -> Option<()> {
+    let bytes = packet.window::<MSS>(segment.at + option)?;
+    let (old, new) = (be16(bytes, 2), segment.most);
+    if old <= new {
+        return None;
+    }
+    bytes[2..4].copy_from_slice(&new.to_be_bytes());
+    let (old, new) = if option.is_multiple_of(2) { (old, new) } else { (old.swap_bytes(), new.swap_bytes()) };
+    let header = packet.window::<TCP>(segment.at)?;
+    let sum = checksum::update(be16(header, 16), old, new);
+    header[16..18].copy_from_slice(&sum.to_be_bytes());
+    Some(())
+}
