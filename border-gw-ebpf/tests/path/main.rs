@@ -7,6 +7,7 @@ mod support;
 
 mod answers;
 mod caps;
+mod errors;
 mod fabric;
 mod flows;
 mod host;
@@ -14,3 +15,5 @@ mod line;
 mod precedence;
 mod properties;
 mod punts;
+mod silence;
+mod witness;
