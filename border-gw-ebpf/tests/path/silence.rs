@@ -1,15 +1,20 @@
 //! What nobody is told by an ICMP error: errors, fragments, groups; and whom nobody can tell.
 
-use border_gw_common::abi::{Entry, VifPolicer, vif_policer};
+use border_gw_common::abi::{Complaint, Entry, VifPolicer, vif_policer};
 use border_gw_common::net::MacAddr;
-use border_gw_common::verdict::DropReason as Drop;
+use border_gw_common::verdict::{DropReason as Drop, Verdict};
 use border_gw_ebpf::policer::policer;
+use border_gw_ebpf::screen::{Reach, Screened};
+use border_gw_ebpf::tables::Tables as _;
+use border_gw_ebpf::{error, headers};
 
 use crate::errors::{ASKERS, Asker, EXPIRED, FAMILIES, NOWHERE, everybody, speak};
 use crate::support::case::{Want, asking_vtep, check};
 use crate::support::datagram::{Datagram, icmp, udp};
+use crate::support::frame::Frame;
 use crate::support::memory::Memory;
-use crate::support::send::{inner_to, on_vif_to, tunnelled};
+use crate::support::send::{inner_to, on_vif, on_vif_to, tunnelled};
+use crate::support::world::{Underlay, world};
 
 /// ICMP messages that ask or answer (IANA, ICMP parameters); all others are errors, or may be.
 const QUERIES: [u8; 12] = [0, 8, 9, 10, 13, 14, 15, 16, 17, 18, 42, 43];
@@ -211,4 +216,34 @@ fn some_reasons_are_nobodys_business() {
             }),
         ]
     });
+}
+
+/// What the programs refuse under other names before they come to a reason that is told: whatever comes first there, these
+/// conditions hold by themselves.
+#[test]
+fn only_whole_messages_between_hosts_are_told_of() {
+    let [line, ..] = ASKERS;
+    let mut world = world(Underlay::V4);
+    speak(&mut world);
+    let bytes = on_vif(line.index, &icmp(line.hosts[0], line.beyond[0], 8, &[0; 24]).ttl(1));
+    let mut frame = Frame::new(&bytes);
+    let ip = headers::ip(&mut frame, 0x0800, 18, bytes.len()).unwrap();
+    let reaches = [Reach::Global, Reach::LinkLocal, Reach::LinkGroup, Reach::Group, Reach::Unspecified];
+    for (source, destination) in reaches.into_iter().flat_map(|from| reaches.map(|to| (from, to))) {
+        let screened = Screened { source, destination, icmpv6: 0 };
+        let origin = (Entry::Line, line.index);
+        let verdict = error::complain(&world, origin, None, &ip, screened, Drop::TtlExpired.into());
+        let hosts = source == Reach::Global && destination == Reach::Global;
+        let want = if hosts { Ok(Verdict::Complain) } else { Err(Drop::TtlExpired) };
+        assert_eq!(verdict, want, "from {source:?} to {destination:?}");
+    }
+    let complaint = world.complaint().unwrap();
+    for (len, want) in [
+        (20, Verdict::Drop(Drop::TtlExpired)),
+        (21, Verdict::Drop(Drop::TtlExpired)),
+        (22, Verdict::Refuse(Drop::TtlExpired)),
+    ] {
+        world.complain(&Complaint { len, ..complaint });
+        assert_eq!(error::error(&mut frame.clone(), &world).verdict, want, "a packet of {len} bytes");
+    }
 }
