@@ -138,8 +138,8 @@ fn replace_at<const AT: usize, P: Packet>(
     Ok(grown as i32 + kept as i32 - len as i32)
 }
 
-/// Type of service of errors: internetwork control (RFC 1812, section 4.3.2.5).
-const INTERNETWORK_CONTROL: u8 = 0xc0;
+/// Type of service of IPv4 errors: internetwork control (RFC 1812, section 4.3.2.5). `ICMPv6` errors have the traffic class 0.
+pub const INTERNETWORK_CONTROL: u8 = 0xc0;
 
 #[inline(always)]
 fn write_ipv4<const AT: usize, P: Packet>(

@@ -4,20 +4,22 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use border_gw_common::abi::{
-    Entry, Flow, INTO, OUT_OF, OWNER_ATTACHMENT, OWNER_VIF, Owner, TO_CUSTOMER, TO_VPC, VifPolicer,
-    attachment_scope, connection_policer, entry_scope, port_policer, vif_policer, vif_scope,
+    AttachmentPolicer, Entry, Flow, INTO, OUT_OF, OWNER_ATTACHMENT, OWNER_VIF, Owner, TO_CUSTOMER, TO_VPC,
+    VifPolicer, attachment_policer, attachment_scope, connection_policer, entry_scope, port_policer,
+    vif_policer, vif_scope,
 };
 use border_gw_common::verdict::{DropReason, Verdict};
-use border_gw_ebpf::{Outcome, error, fabric, host, line};
+use border_gw_ebpf::{Outcome, error, fabric, host, line, policer};
 
 use super::datagram::Datagram;
 use super::frame::Frame;
 use super::memory::Memory;
 use super::seen;
 use super::world::{
-    CONNECTION, CUSTOMER, FABRIC, SPINE, Underlay, VNI, port_index, port_mac, router_mac, tags, vif_port,
-    vtep_mac, world,
+    CONNECTION, CUSTOMER, FABRIC, HOST, NESTED, SPINE, Underlay, VNI, VPC, port_index, port_mac, router_mac,
+    tags, vif_port, vtep_mac, world,
 };
+use crate::witness::witnessed;
 
 /// What should become of a packet.
 pub(crate) enum Want {
@@ -33,22 +35,49 @@ pub(crate) enum Want {
     ToLine(u32, Datagram),
     /// Sent to one of the VTEPs of an attachment.
     ToVpc(u32, &'static [usize], Datagram),
+    /// Not sent on, and its sender is told why.
+    Refused(Told),
 }
 
-/// Runs a program.
+/// What a sender should be told.
+pub(crate) struct Told {
+    /// Under which name it is counted.
+    pub(crate) reason: DropReason,
+    /// ICMP type and code.
+    pub(crate) message: (u8, u8),
+    /// What is said to fit, in bytes; 0 in messages that say nothing of it.
+    pub(crate) mtu: u16,
+    /// Who says so.
+    pub(crate) from: &'static str,
+    /// The packet, without all that stands in front of it and behind.
+    pub(crate) about: Datagram,
+}
+
+/// Runs a program, in front of a witness.
 pub(crate) fn run(entry: Entry, frame: &mut Frame, tables: &Memory, ifindex: u32) -> Outcome {
-    let outcome = match entry {
-        Entry::Line => line::line(frame, tables, ifindex),
-        Entry::Fabric => fabric::fabric(frame, tables, ifindex),
-        Entry::Host => host::host(frame, tables, ifindex),
-    };
-    // As the kernel goes on in another program.
-    if outcome.verdict == Verdict::Complain { error::error(frame, tables) } else { outcome }
+    witnessed((entry, ifindex), frame, tables, |frame| {
+        let outcome = match entry {
+            Entry::Line => line::line(frame, tables, ifindex),
+            Entry::Fabric => fabric::fabric(frame, tables, ifindex),
+            Entry::Host => host::host(frame, tables, ifindex),
+        };
+        // As the kernel goes on in another program.
+        if outcome.verdict == Verdict::Complain { error::error(frame, tables) } else { outcome }
+    })
+}
+
+/// The VTEP from which hosts of an attachment ask for what they are refused: not the one that they would be sent to first.
+pub(crate) const fn asking_vtep(attachment: u32) -> usize {
+    match attachment {
+        VPC => 2,
+        NESTED => 3,
+        _ => 1,
+    }
 }
 
 /// A row of a table.
 pub(crate) struct Case {
-    name: &'static str,
+    name: String,
     entry: Entry,
     ifindex: u32,
     scope: u32,
@@ -62,24 +91,24 @@ pub(crate) struct Case {
 
 impl Case {
     /// A frame on the line of a VIF.
-    pub(crate) fn line(name: &'static str, vif: u32, packet: Vec<u8>, want: Want) -> Self {
+    pub(crate) fn line(name: impl Into<String>, vif: u32, packet: Vec<u8>, want: Want) -> Self {
         let owner = Owner::new(OWNER_VIF, vif);
         Self::new(name, Entry::Line, vif_port(vif), vif_scope(vif), Some(owner), packet, want)
     }
 
     /// A frame on the fabric port, with the VNI of an attachment.
-    pub(crate) fn fabric(name: &'static str, attachment: u32, packet: Vec<u8>, want: Want) -> Self {
+    pub(crate) fn fabric(name: impl Into<String>, attachment: u32, packet: Vec<u8>, want: Want) -> Self {
         let owner = Owner::new(OWNER_ATTACHMENT, attachment);
         Self::new(name, Entry::Fabric, FABRIC, attachment_scope(attachment), Some(owner), packet, want)
     }
 
     /// A frame from the kernel, on the outer end of a veth.
-    pub(crate) fn host(name: &'static str, ifindex: u32, packet: Vec<u8>, want: Want) -> Self {
+    pub(crate) fn host(name: impl Into<String>, ifindex: u32, packet: Vec<u8>, want: Want) -> Self {
         Self::new(name, Entry::Host, ifindex, entry_scope(Entry::Host), None, packet, want)
     }
 
     fn new(
-        name: &'static str,
+        name: impl Into<String>,
         entry: Entry,
         ifindex: u32,
         scope: u32,
@@ -87,6 +116,7 @@ impl Case {
         packet: Vec<u8>,
         want: Want,
     ) -> Self {
+        let name = name.into();
         Self { name, entry, ifindex, scope, origin, packet, room: (256, 128), change: Box::new(|_| {}), want }
     }
 
@@ -121,7 +151,7 @@ impl Case {
         (self.change)(&mut world);
         let mut frame = Frame::with_room(&self.packet, self.room.0, self.room.1);
         let outcome = run(self.entry, &mut frame, &world, self.ifindex);
-        let name = self.name;
+        let name = &self.name;
         let expect = |verdict| assert_eq!(outcome, Outcome { scope: self.scope, verdict }, "{name}");
         match &self.want {
             Want::Drop(reason) => {
@@ -155,7 +185,48 @@ impl Case {
                 let bytes = sent.bytes().len() as u64;
                 self.check_counts(&world, Owner::new(OWNER_ATTACHMENT, *attachment), FABRIC, bytes);
             }
+            Want::Refused(told) => {
+                expect(Verdict::Refuse(told.reason));
+                self.check_error(underlay, told, frame.bytes());
+                self.check_limiter(&world);
+            }
         }
+    }
+
+    /// The error goes back to where the packet came from, in the tags or the tunnel in which it came.
+    fn check_error(&self, underlay: Underlay, told: &Told, got: &[u8]) {
+        let origin = self.origin.expect("the kernel is told nothing");
+        if origin.kind() == OWNER_VIF {
+            let seen = seen::frame(got);
+            assert_eq!((seen.to, seen.from), (CUSTOMER, port_mac(self.ifindex)));
+            assert_eq!(seen.tags, seen::tag_list(tags(origin.index())));
+            seen::assert_error(&seen, told);
+            return;
+        }
+        let outer = seen::tunnel(underlay, got);
+        assert_eq!((outer.to, outer.from), (SPINE, port_mac(FABRIC)));
+        seen::assert_address(outer.source, underlay.gateway());
+        seen::assert_address(outer.destination, &underlay.vtep(asking_vtep(origin.index())));
+        assert_eq!(outer.vni, VNI[origin.index() as usize]);
+        let inner = seen::frame(outer.inner);
+        assert_eq!((inner.to, inner.from), (HOST, router_mac(origin.index())));
+        assert_eq!(inner.tags, []);
+        // A mark of congestion that the question got on its way would make the asker's VTEP drop the error.
+        let class = seen::assert_error(&inner, told);
+        assert_eq!(outer.traffic_class, class, "DSCP and ECN are copied");
+    }
+
+    /// One packet of the limiter of errors, and nothing else, is charged; no traffic is counted.
+    fn check_limiter(&self, world: &Memory) {
+        let origin = self.origin.expect("the kernel is told nothing");
+        let limiter = if origin.kind() == OWNER_VIF {
+            vif_policer(origin.index(), VifPolicer::Error)
+        } else {
+            attachment_policer(origin.index(), AttachmentPolicer::Error)
+        };
+        let cost = policer::cost(&world.policers[&limiter], 1);
+        assert_eq!(world.charged(), [(limiter, cost)].into(), "{}", self.name);
+        assert_eq!(world.traffic(), [].into(), "{}", self.name);
     }
 
     /// The hop limit with which a packet leaves: the kernel's own packets keep theirs.

@@ -36,6 +36,11 @@ impl Frame {
         Self { buffer, front: headroom, limit }
     }
 
+    /// The room in front and behind.
+    pub(crate) fn room(&self) -> (usize, usize) {
+        (self.front, self.limit - self.buffer.len())
+    }
+
     /// The frame as it stands.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.buffer[self.front..]
@@ -97,7 +102,7 @@ fn a_window_lies_within_the_frame_and_the_bound() {
 fn a_frame_moves_within_its_room_and_changes_nothing_beyond() {
     let mut frame = Frame::with_room(&[1; 60], 10, 4);
     assert!(!frame.move_front(11) && !frame.move_front(-47) && !frame.resize(65) && !frame.resize(13));
-    assert_eq!(frame.bytes(), [1; 60]);
+    assert_eq!((frame.bytes(), frame.room()), (&[1; 60][..], (10, 4)));
     assert!(frame.move_front(10) && frame.move_front(-56) && frame.resize(18));
     assert_eq!(frame.bytes()[..14], [1; 14]);
 }

@@ -29,9 +29,13 @@ impl<T: Copy> Prefixes<T> {
         self.0.push((version, network, len.parse().expect(prefix), value));
     }
 
+    /// Version, network, length and value of each.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(u32, Address, u32, T)> {
+        self.0.iter()
+    }
+
     fn get(&self, version: u32, address: &Address) -> Option<T> {
-        self.0
-            .iter()
+        self.iter()
             .filter(|(of, network, len, _)| *of == version && covers(version, network, *len, address))
             .max_by_key(|(_, _, len, _)| *len)
             .map(|(_, _, _, value)| *value)
@@ -75,9 +79,14 @@ impl Memory {
     /// What is missing from a policer's full bucket, in its own units.
     pub(crate) fn missing(&self, policer: u32) -> u64 {
         let now = self.clock.get() << 8;
-        let state = self.states.borrow().get(&policer).copied().unwrap_or(0);
+        let state = self.state(policer);
         // A state in the past is a full bucket.
         Some(state.wrapping_sub(now)).filter(|ahead| *ahead < 1 << 63).unwrap_or(0)
+    }
+
+    /// A policer's theoretical arrival time, in 1/256 of a nanosecond.
+    pub(crate) fn state(&self, policer: u32) -> u64 {
+        self.states.borrow().get(&policer).copied().unwrap_or(0)
     }
 
     /// What is missing from all buckets that are not full.

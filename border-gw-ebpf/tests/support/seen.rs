@@ -3,8 +3,11 @@
 use std::net::IpAddr;
 
 use border_gw_common::net::MacAddr;
-use etherparse::{Ethernet2Header, Ipv4Header, Ipv6Header, SingleVlanHeader, UdpHeader};
+use etherparse::{
+    Ethernet2Header, Icmpv4Slice, Icmpv6Slice, Ipv4Header, Ipv6Header, SingleVlanHeader, UdpHeader,
+};
 
+use super::case::Told;
 use super::datagram::Datagram;
 use super::wire::{address, octets};
 use super::world::Underlay;
@@ -109,6 +112,51 @@ pub(crate) fn tunnel(underlay: Underlay, bytes: &[u8]) -> SeenTunnel<'_> {
         vni: u32::from_be_bytes([0, vxlan[4], vxlan[5], vxlan[6]]),
         inner: &vxlan[8..],
     }
+}
+
+/// Compares an ICMP error with what should be told; its traffic class.
+pub(crate) fn assert_error(frame: &Seen<'_>, told: &Told) -> u8 {
+    let (source, destination, class, message) = if told.about.source.is_ipv4() {
+        assert_eq!(frame.ether_type, 0x0800);
+        let (ip, message) = Ipv4Header::from_slice(frame.payload).unwrap();
+        assert_eq!(ip.header_checksum, ip.calc_header_checksum(), "header checksum");
+        assert_eq!(usize::from(ip.total_len), frame.payload.len(), "length, and no padding");
+        assert_eq!((ip.time_to_live, ip.protocol.0, ip.header_len()), (64, 1, 20));
+        assert!(!ip.more_fragments && ip.fragment_offset.value() == 0, "in one piece");
+        (
+            IpAddr::from(ip.source),
+            IpAddr::from(ip.destination),
+            ip.dscp.value() << 2 | ip.ecn.value(),
+            message,
+        )
+    } else {
+        assert_eq!(frame.ether_type, 0x86dd);
+        let (ip, message) = Ipv6Header::from_slice(frame.payload).unwrap();
+        assert_eq!(usize::from(ip.payload_length), message.len(), "length, and no padding");
+        assert_eq!((ip.hop_limit, ip.next_header.0), (64, 58));
+        (IpAddr::from(ip.source), IpAddr::from(ip.destination), ip.traffic_class, message)
+    };
+    assert_address(source, told.from);
+    assert_eq!(destination, told.about.source, "to the sender");
+    // Internetwork control in IPv4 (RFC 1812, section 4.3.2.5), and never capable of ECN.
+    assert_eq!(class, if source.is_ipv4() { 0xc0 } else { 0 });
+    assert_eq!((message[0], message[1]), told.message, "type and code");
+    assert_eq!(message[4..6], [0, 0], "unused");
+    assert_eq!(message[6..8], told.mtu.to_be_bytes(), "MTU");
+    let sum = if source.is_ipv4() {
+        Icmpv4Slice::from_slice(message).unwrap().header().icmp_type.calc_checksum(&message[8..])
+    } else {
+        let (IpAddr::V6(from), IpAddr::V6(to)) = (source, destination) else { unreachable!("of one family") };
+        let header = Icmpv6Slice::from_slice(message).unwrap().header();
+        header.icmp_type.calc_checksum(from.octets(), to.octets(), &message[8..]).unwrap()
+    };
+    assert_eq!(message[2..4], sum.to_be_bytes(), "checksum");
+    // As much as fits into 576 bytes (RFC 1812, section 4.3.2.3), or 1280 (RFC 4443, section 2.4 (c)).
+    let about = told.about.bytes();
+    let most = if source.is_ipv4() { 576 - 28 } else { 1280 - 48 };
+    assert_eq!(message.len() - 8, about.len().min(most), "bytes of the packet");
+    assert!(message[8..] == about[..message.len() - 8], "the packet as it came");
+    class
 }
 
 /// Compares an address with its text.

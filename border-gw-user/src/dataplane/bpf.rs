@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use border_gw_common::abi::Entry;
 
@@ -35,6 +36,13 @@ impl Bpf {
         super::log_lines(&mut object);
         let contents = Contents::new(&mut object)?;
         Ok(Self { object, contents, links: Links::new(pins::links(gateway), mode) })
+    }
+
+    /// A program that is loaded, for tests that run it by hand.
+    pub fn program(&self, entry: Entry) -> Result<&Xdp, Error> {
+        let program = self.object.program(entry.name()).ok_or(Error::NoProgram(entry.name()))?;
+        let program: Result<&Xdp, ProgramError> = program.try_into();
+        program.map_err(|cause| Error::Program { program: entry.name(), cause: cause.into() })
     }
 }
 
