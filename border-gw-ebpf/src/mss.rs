@@ -90,7 +90,7 @@ fn lower<P: Packet>(packet: &mut P, segment: Segment, option: usize) -> Option<(
         return None;
     }
     bytes[2..4].copy_from_slice(&new.to_be_bytes());
-    let (old, new) = if option % 2 == 0 { (old, new) } else { (old.swap_bytes(), new.swap_bytes()) };
+    let (old, new) = if option.is_multiple_of(2) { (old, new) } else { (old.swap_bytes(), new.swap_bytes()) };
     let header = packet.window::<TCP>(segment.at)?;
     let sum = checksum::update(be16(header, 16), old, new);
     header[16..18].copy_from_slice(&sum.to_be_bytes());

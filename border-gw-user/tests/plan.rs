@@ -480,7 +480,9 @@ fn a_table_of_dscp_is_there_before_what_uses_it_and_goes_after_it() {
     let with = reconcile(before.clone(), &translating, &seen);
     let table = |pairs: &[(usize, u8)]| {
         let mut table = [0; DSCPS];
-        pairs.iter().for_each(|(from, to)| table[*from] = DSCP_MAPPED | to);
+        for (from, to) in pairs {
+            table[*from] = DSCP_MAPPED | to;
+        }
         table
     };
     let index =

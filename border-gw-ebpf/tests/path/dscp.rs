@@ -20,7 +20,9 @@ const ASSURED: u8 = 34;
 
 fn table(pairs: &[(u8, u8)]) -> Dscp {
     let mut table = [0; DSCPS];
-    pairs.iter().for_each(|(from, to)| table[usize::from(*from)] = DSCP_MAPPED | to);
+    for (from, to) in pairs {
+        table[usize::from(*from)] = DSCP_MAPPED | to;
+    }
     table
 }
 

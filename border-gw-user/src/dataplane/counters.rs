@@ -92,7 +92,7 @@ impl Counters {
     /// Packets larger than the MTU of a next hop, by its identity.
     pub fn too_big(&self) -> Result<BTreeMap<Identity, TooBig>, Error> {
         let mut all: BTreeMap<Identity, TooBig> = BTreeMap::new();
-        for entry in self.too_big.iter() {
+        for entry in &self.too_big {
             let (identity, values) = map("read", names::TOO_BIG, entry)?;
             let sum = all.entry(identity).or_default();
             for value in values.iter() {
