@@ -1,7 +1,15 @@
 //! The layout of every BPF map: keys, values, limits. A change of layout is a change of `VERSION`.
 
+pub mod map;
+mod policers;
+
 use crate::net::{Be16, MacAddr};
 use crate::verdict::{MAX_ERRORS, MAX_REASONS};
+
+pub use self::policers::{
+    ATTACHMENT_POLICERS, AttachmentPolicer, POLICERS, Policer, VIF_POLICERS, VifPolicer, attachment_policer,
+    connection_policer, port_policer, vif_policer,
+};
 
 /// Version of this layout; it names the directory under bpffs, so that two layouts never share a map. (A map of programs takes
 /// none that differs in being ready for frames in several buffers, so that is part of the layout, too.)
@@ -37,62 +45,6 @@ pub const NAME: usize = 64;
 
 /// A name, padded with zero bytes.
 pub type Name = [u8; NAME];
-
-/// Names of the maps, as in the object and as files under the pin directory.
-pub mod map {
-    /// `Array[1]` of [`super::Settings`].
-    pub const SETTINGS: &str = "SETTINGS";
-    /// Hash: interface index to [`super::Port`].
-    pub const PORTS: &str = "PORTS";
-    /// Hash: veth index to [`super::HostPort`].
-    pub const HOST_PORTS: &str = "HOST_PORTS";
-    /// Device map, keyed by interface index.
-    pub const DEVICES: &str = "DEVICES";
-    /// Hash: [`super::VifKey`] to VIF index.
-    pub const VIF_BY_TAG: &str = "VIF_BY_TAG";
-    /// Array of [`super::Vif`].
-    pub const VIFS: &str = "VIFS";
-    /// Hash: VNI to attachment index.
-    pub const ATTACHMENT_BY_VNI: &str = "ATTACHMENT_BY_VNI";
-    /// Array of [`super::Attachment`].
-    pub const ATTACHMENTS: &str = "ATTACHMENTS";
-    /// Hash: [`super::VtepKey`] to 1.
-    pub const VTEPS: &str = "VTEPS";
-    /// Array of [`super::Domain`].
-    pub const DOMAINS: &str = "DOMAINS";
-    /// Array of [`super::Connection`].
-    pub const CONNECTIONS: &str = "CONNECTIONS";
-    /// Array of maps: border gateway to its IPv4 trie of [`super::Route`].
-    pub const FIB_V4: &str = "FIB_V4";
-    /// Array of maps: border gateway to its IPv6 trie of [`super::Route`].
-    pub const FIB_V6: &str = "FIB_V6";
-    /// Array of maps: VIF to its IPv4 trie of [`super::SourceClass`].
-    pub const SOURCES_V4: &str = "SOURCES_V4";
-    /// Array of maps: VIF to its IPv6 trie of [`super::SourceClass`].
-    pub const SOURCES_V6: &str = "SOURCES_V6";
-    /// Array of [`super::Group`].
-    pub const GROUPS: &str = "GROUPS";
-    /// Array of [`super::NextHop`].
-    pub const NEXT_HOPS: &str = "NEXT_HOPS";
-    /// Array of [`super::Dscp`], by [`super::dscp_index`].
-    pub const DSCP: &str = "DSCP";
-    /// Array of [`super::Policer`].
-    pub const POLICERS: &str = "POLICERS";
-    /// Array of `u64`: each policer's theoretical arrival time.
-    pub const POLICER_STATE: &str = "POLICER_STATE";
-    /// Per-CPU array[1] of [`super::Complaint`]: from the program that refused a packet to the one that says so.
-    pub const COMPLAINTS: &str = "COMPLAINTS";
-    /// Programs by [`super::STAGE_ERROR`].
-    pub const STAGES: &str = "STAGES";
-    /// Per-CPU array of `u64`: packets received, a program.
-    pub const RECEIVED: &str = "RECEIVED";
-    /// Per-CPU array of [`super::Tally`].
-    pub const TALLIES: &str = "TALLIES";
-    /// Per-CPU array of [`super::Traffic`].
-    pub const TRAFFIC: &str = "TRAFFIC";
-    /// Per-CPU hash: identity of a next hop to [`super::TooBig`]. The least recently used entry goes where there is no room.
-    pub const TOO_BIG: &str = "TOO_BIG";
-}
 
 /// Which of the three programs received a packet; the index of its `RECEIVED` counter and of its own scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -444,79 +396,6 @@ pub struct Complaint {
     /// The VTEP by which it is told.
     pub outer_source: Address,
 }
-
-/// A policer: a cap, or a punt limiter (whose "bytes" are packets).
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Policer {
-    /// Time that a byte costs, in 2^-24 ns; 0: no limit.
-    pub cost: u64,
-    /// Depth of the bucket as time, in 2^-8 ns.
-    pub depth: u64,
-}
-
-/// Policers of a VIF.
-pub const VIF_POLICERS: u32 = 8;
-
-/// Index of a VIF's policer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum VifPolicer {
-    /// The VIF's cap toward VPCs.
-    ToVpc = 0,
-    /// The VIF's cap toward the customer.
-    ToCustomer = 1,
-    /// Punts: BGP and BFD from a declared peer, in packets.
-    PuntControl = 2,
-    /// Punts: ARP and neighbour discovery of declared peers, in packets; their solicitations are answered, and count here.
-    PuntNeighbor = 3,
-    /// Punts: everything else, in packets.
-    PuntRest = 4,
-    /// Answers to ARP and neighbour solicitations of anybody else, in packets.
-    Answer = 5,
-    /// ICMP errors, in packets.
-    Error = 6,
-}
-
-/// Index in `POLICERS` of a VIF's policer.
-#[inline(always)]
-pub const fn vif_policer(vif: u32, which: VifPolicer) -> u32 {
-    vif * VIF_POLICERS + which as u32
-}
-
-/// Policers of an attachment.
-pub const ATTACHMENT_POLICERS: u32 = 2;
-
-/// Index of an attachment's policer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum AttachmentPolicer {
-    /// Punts, in packets.
-    Punt = 0,
-    /// ICMP errors, in packets.
-    Error = 1,
-}
-
-/// Index in `POLICERS` of an attachment's policer.
-#[inline(always)]
-pub const fn attachment_policer(attachment: u32, which: AttachmentPolicer) -> u32 {
-    MAX_VIFS * VIF_POLICERS + attachment * ATTACHMENT_POLICERS + which as u32
-}
-
-/// Index in `POLICERS` of a connection's cap; `direction` is [`TO_VPC`] or [`TO_CUSTOMER`].
-#[inline(always)]
-pub const fn connection_policer(connection: u32, direction: u32) -> u32 {
-    attachment_policer(MAX_ATTACHMENTS, AttachmentPolicer::Punt) + connection * 2 + direction
-}
-
-/// Index in `POLICERS` of a port's egress limit.
-#[inline(always)]
-pub const fn port_policer(port: u32) -> u32 {
-    connection_policer(MAX_CONNECTIONS, 0) + port
-}
-
-/// Number of policers.
-pub const POLICERS: u32 = port_policer(MAX_PORTS);
 
 /// Direction of traffic, as an index.
 pub const TO_VPC: u32 = 0;

@@ -12,13 +12,12 @@ use border_gw::intent::{
 };
 use border_gw::kernel::{Observed, PortState, UnderlayPath};
 use border_gw::reconcile::Reconciler;
-use border_gw::tables::{Installed, Op, name};
+use border_gw::tables::{Installed, Op};
 use border_gw::view;
 use border_gw_common::abi::{
-    Attachment, BUCKETS, DSCP_MAPPED, DSCPS, Entry, HashMode, NEXT_HOP_DSCP, OWNER_ATTACHMENT,
-    OWNER_LOCAL_ROUTER, OWNER_LOCAL_VIF, OWNER_VIF, Owner, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_OWN,
-    SOURCE_PEER, SOURCE_ROUTED, TO_CUSTOMER, TO_VPC, VIF_DSCP_TO_VPC, Vif, attachment_scope, dscp_index,
-    entry_scope, vif_scope,
+    Attachment, BUCKETS, Entry, HashMode, NEXT_HOP_DSCP, OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER,
+    OWNER_LOCAL_VIF, OWNER_VIF, Owner, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED,
+    TO_CUSTOMER, TO_VPC, VIF_DSCP_TO_VPC, Vif, attachment_scope, dscp_index, entry_scope, vif_scope,
 };
 use border_gw_common::net::MacAddr;
 use border_gw_common::verdict::DropReason;
@@ -467,36 +466,6 @@ fn a_next_hop_that_changes_gets_a_new_index() {
         let same = before.installed.next_hops.get(index).is_none_or(|old| old == next_hop);
         assert!(same, "next hop {index} was rewritten in place");
     }
-}
-
-#[test]
-fn a_table_of_dscp_is_there_before_what_uses_it_and_goes_after_it() {
-    let plain = intent();
-    let seen = observed(&plain);
-    let mut translating = plain.clone();
-    vif_a(&mut translating).dscp = Dscp { to_vpc: [(46, 34), (0, 8)].into(), to_customer: [(34, 0)].into() };
-    let before = reconcile(Memory::default(), &plain, &seen);
-    assert_eq!(before.installed.dscp, [].into());
-    let with = reconcile(before.clone(), &translating, &seen);
-    let table = |pairs: &[(usize, u8)]| {
-        let mut table = [0; DSCPS];
-        for (from, to) in pairs {
-            table[*from] = DSCP_MAPPED | to;
-        }
-        table
-    };
-    let index =
-        with.installed.vifs.iter().find(|(_, vif)| vif.name == name("vif-a")).map(|(index, _)| *index);
-    let index = index.unwrap();
-    let want = [
-        (dscp_index(index, TO_VPC), table(&[(46, 34), (0, 8)])),
-        (dscp_index(index, TO_CUSTOMER), table(&[(34, 0)])),
-    ];
-    assert_eq!(with.installed.dscp, want.into());
-    assert_no_step_leaks(&before.installed, &with.log[before.log.len()..]);
-    let without = reconcile(with.clone(), &plain, &seen);
-    assert_eq!(without.installed.dscp, [].into());
-    assert_no_step_leaks(&with.installed, &without.log[with.log.len()..]);
 }
 
 /// What programs can hold: what entrances and routes lead to.
