@@ -1,11 +1,15 @@
 //! State and counters as rows: what `show` prints, and what the API serves. Pure.
 
+mod losses;
 mod routes;
+
+use std::collections::BTreeMap;
 
 use border_gw_common::abi::{
     Entry, Flow, OWNER_VIF, Owner, TO_CUSTOMER, TO_VPC, Tally, Traffic, attachment_scope, entry_scope,
     retired_scope, vif_scope,
 };
+use border_gw_common::loss::Losses;
 use border_gw_common::verdict::DropReason;
 use serde::Serialize;
 
@@ -16,6 +20,7 @@ use crate::intent::{BorderGateway, Cap, Tag, VirtualInterface, XdpMode};
 use crate::state::State;
 use crate::tables::text;
 
+pub use self::losses::{LossRow, losses};
 pub use self::routes::{GroupRow, NextHopRow, RouteRow, groups, next_hops, route_source, routes};
 
 /// Reads counters: from maps, or from a test's memory.
@@ -26,6 +31,10 @@ pub trait Count {
     fn tally(&self, scope: u32) -> Result<Tally, Error>;
     /// Traffic of a VIF or an attachment.
     fn traffic(&self, owner: Owner) -> Result<Traffic, Error>;
+    /// Packets lost after the verdict, by index of the interface that they were to leave by.
+    fn losses(&self) -> Result<BTreeMap<u32, Losses>, Error>;
+    /// Whether losses are counted at all.
+    fn counts_losses(&self) -> Result<bool, Error>;
 }
 
 impl Count for Counters {
@@ -40,6 +49,14 @@ impl Count for Counters {
     fn traffic(&self, owner: Owner) -> Result<Traffic, Error> {
         Counters::traffic(self, owner)
     }
+
+    fn losses(&self) -> Result<BTreeMap<u32, Losses>, Error> {
+        Counters::losses(self)
+    }
+
+    fn counts_losses(&self) -> Result<bool, Error> {
+        Counters::counts_losses(self)
+    }
 }
 
 impl Count for Memory {
@@ -53,6 +70,14 @@ impl Count for Memory {
 
     fn traffic(&self, owner: Owner) -> Result<Traffic, Error> {
         Ok(self.traffic.get(&owner).copied().unwrap_or_default())
+    }
+
+    fn losses(&self) -> Result<BTreeMap<u32, Losses>, Error> {
+        Ok(self.losses.clone())
+    }
+
+    fn counts_losses(&self) -> Result<bool, Error> {
+        Ok(true)
     }
 }
 

@@ -1,15 +1,16 @@
 //! Counters, read from the pinned maps: sums over CPUs. Works without the daemon.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use aya::Pod;
-use aya::maps::{Map, MapData, PerCpuArray};
+use aya::maps::{Array, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues};
 use border_gw_common::abi::{self, Entry, Owner, Tally, Traffic, map as names};
+use border_gw_common::loss::{LOSS_SETTINGS, LOSSES, LossSettings, Losses};
 use border_gw_common::verdict::{MAX_ERRORS, MAX_REASONS};
 
 use super::error::map;
-use super::{Error, pins};
+use super::{Error, losses, pins};
 
 /// Nothing was counted.
 pub const NO_TALLY: Tally = Tally {
@@ -53,13 +54,15 @@ pub struct Counters {
     received: PerCpuArray<MapData, u64>,
     tallies: PerCpuArray<MapData, Tally>,
     traffic: PerCpuArray<MapData, Traffic>,
+    losses: PerCpuHashMap<MapData, u32, Losses>,
+    loss_settings: Array<MapData, LossSettings>,
 }
 
-fn open<V: Pod>(gateway: &str, name: &'static str) -> Result<PerCpuArray<MapData, V>, Error> {
+fn open<T: TryFrom<Map, Error = MapError>>(gateway: &str, name: &'static str) -> Result<T, Error> {
     let path = pins::map(gateway, name);
     let data = map("open", name, MapData::from_pin(Path::new(&path)))?;
     let found = map("open", name, Map::from_map_data(data))?;
-    map("open", name, PerCpuArray::try_from(found))
+    map("open", name, T::try_from(found))
 }
 
 impl Counters {
@@ -69,6 +72,8 @@ impl Counters {
             received: open(gateway, names::RECEIVED)?,
             tallies: open(gateway, names::TALLIES)?,
             traffic: open(gateway, names::TRAFFIC)?,
+            losses: open(gateway, LOSSES)?,
+            loss_settings: open(gateway, LOSS_SETTINGS)?,
         })
     }
 
@@ -84,6 +89,22 @@ impl Counters {
         let mut sum = NO_TALLY;
         values.iter().for_each(|value| add(&mut sum, value));
         Ok(sum)
+    }
+
+    /// Packets lost after the verdict, by index of the interface that they were to leave by.
+    pub fn losses(&self) -> Result<BTreeMap<u32, Losses>, Error> {
+        let sum = |(ifindex, values): (u32, PerCpuValues<Losses>)| {
+            let mut sum = Losses::default();
+            values.iter().for_each(|value| losses::add(&mut sum, value));
+            (ifindex, sum)
+        };
+        self.losses.iter().map(|entry| map("read", LOSSES, entry.map(sum))).collect()
+    }
+
+    /// Whether losses are counted at all: this kernel may not be one that the programs were made for.
+    pub fn counts_losses(&self) -> Result<bool, Error> {
+        let settings = map("read", LOSS_SETTINGS, self.loss_settings.get(&0, 0))?;
+        Ok(settings.netns_cookie != 0)
     }
 
     /// Traffic of a VIF or an attachment.

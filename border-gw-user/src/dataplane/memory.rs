@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use border_gw_common::abi::{Entry, Owner, Tally, Traffic, owner_scope, retired_scope};
+use border_gw_common::loss::Losses;
 
 use super::{Dataplane, Error, counters};
 use crate::intent::XdpMode;
@@ -21,6 +22,8 @@ pub struct Memory {
     pub received: BTreeMap<Entry, u64>,
     /// Traffic of VIFs and attachments.
     pub traffic: BTreeMap<Owner, Traffic>,
+    /// Packets lost after the verdict, by interface index.
+    pub losses: BTreeMap<u32, Losses>,
     /// Every operation, in order.
     pub log: Vec<Op>,
 }
