@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use border_gw_common::abi::{Entry, Owner, Tally, Traffic, owner_scope, retired_scope};
-use border_gw_common::loss::Losses;
+use border_gw_common::loss::{Losses, RETIRED};
 
-use super::{Dataplane, Error, counters};
+use super::{Dataplane, Error, counters, losses};
 use crate::intent::XdpMode;
 use crate::tables::{Installed, Op};
 
@@ -42,6 +42,11 @@ impl Dataplane for Memory {
                 let retired = self.tallies.entry(retired_scope(entry)).or_insert(counters::NO_TALLY);
                 counters::add(retired, &counted);
             }
+        }
+        if let Op::Device(ifindex, false) = op
+            && let Some(lost) = self.losses.remove(ifindex)
+        {
+            losses::add(self.losses.entry(RETIRED).or_default(), &lost);
         }
         self.log.push(op.clone());
         Ok(())
