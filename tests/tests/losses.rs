@@ -182,6 +182,29 @@ fn a_loss_is_counted_under_its_name_and_shown() {
 }
 
 #[test]
+fn other_programs_in_the_place_of_ours_are_replaced_and_nothing_is_counted_twice() {
+    const FRAMES: u16 = 100;
+    let (testbed, mut daemon) = started();
+    daemon.kill();
+    // Each in the other's place: as an older build's would be, they are not those that belong there.
+    let dir = format!("/sys/fs/bpf/border-gw/{}/v{VERSION}/losses", testbed.run);
+    for (from, to) in
+        [("lost_redirect", "other"), ("lost_transmit", "lost_redirect"), ("other", "lost_transmit")]
+    {
+        fs::rename(format!("{dir}/{from}"), format!("{dir}/{to}")).unwrap();
+    }
+    daemon.restart().unwrap();
+    for fault in &faults(&testbed)[..2] {
+        wait_until_up(&daemon).unwrap();
+        let before = Scrape::of(&testbed.server).unwrap();
+        send_under(&testbed, fault, FRAMES);
+        let after = Scrape::of(&testbed.server).unwrap();
+        assert_lost(&before, &after, fault.reason, FRAMES.into(), fault.name);
+    }
+    assert!(!daemon.log().contains("not counted"), "{}", daemon.log());
+}
+
+#[test]
 fn losses_are_counted_without_the_daemon_and_kept_by_the_next_one() {
     const FRAMES: u16 = 100;
     let (testbed, mut daemon) = started();
