@@ -3,6 +3,7 @@
 #![expect(clippy::inline_always, reason = "one function a program is what the verifier follows best")]
 
 pub mod abi;
+pub mod loss;
 pub mod net;
 pub mod policer;
 pub mod verdict;

@@ -58,6 +58,8 @@ pub enum What {
     Drops,
     /// What became of all packets, a program
     Summary,
+    /// Packets sent on by a program and lost by the kernel after that, by interface and reason
+    Losses,
 }
 
 impl What {
@@ -70,6 +72,7 @@ impl What {
             Self::Neighbors => "neighbors",
             Self::Drops => "drops",
             Self::Summary => "summary",
+            Self::Losses => "losses",
         }
     }
 }

@@ -113,6 +113,10 @@ pub async fn serve(
             get(|context| page(context, |state, counters| json(&view::drops(state, counters)?))),
         )
         .route(
+            "/v1/losses",
+            get(|context| page(context, |state, counters| json(&view::losses(state, counters)?))),
+        )
+        .route(
             "/v1/summary",
             get(|context| page(context, |state, counters| json(&view::summary(state, counters)?))),
         )

@@ -1,10 +1,12 @@
 //! The kernel's packet path, as the daemon sees it: maps to fill, programs to attach, counters to read.
 
 pub mod bpf;
+mod btf;
 mod contents;
 pub mod counters;
 pub mod error;
 mod links;
+mod losses;
 pub mod memory;
 mod mode;
 pub mod pins;

@@ -21,7 +21,8 @@ use rtnetlink::LinkUnspec;
 use tokio::sync::Notify;
 
 use crate::intent::{BorderGateway, Intent, VirtualInterface};
-use domain::{Namespace, Wanted, outer_name, refuse};
+pub(crate) use domain::outer_name;
+use domain::{Namespace, Wanted, refuse};
 pub use error::KernelError;
 use ethtool::Ethtool;
 use events::Changes;

@@ -57,6 +57,7 @@ pub fn render(state: &State, count: &impl Count) -> Result<String, Error> {
     tables(&page, state)?;
     next_hops(&page, state)?;
     too_big(&page, state, count)?;
+    losses(&page, state, count)?;
     let mut text = Vec::new();
     TextEncoder::new().encode(&page.0.gather(), &mut text)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
@@ -302,6 +303,23 @@ fn too_big(page: &Page, state: &State, count: &impl Count) -> Result<(), Error> 
         for (df, packets) in [("true", counts.with_df), ("false", counts.without_df)] {
             family.with_label_values(&[gateway, attachment, vif, next_hop, interface, df]).inc_by(packets);
         }
+    }
+    Ok(())
+}
+
+fn losses(page: &Page, state: &State, count: &impl Count) -> Result<(), Error> {
+    page.gauge("border_gw_losses_counted", "1 when losses after the verdict are counted.", &[])?
+        .with_label_values(&[] as &[&str])
+        .set(i64::from(count.counts_losses()?));
+    let family = page.counter(
+        "border_gw_lost_packets_total",
+        "Packets that a program sent on and the kernel did not, by the interface that they were to leave by; only reasons that were seen.",
+        &["interface", "vif", "attachment", "reason"],
+    )?;
+    for row in view::losses(state, count)? {
+        let name = |kind| if row.kind == kind { row.name.as_str() } else { "" };
+        let labels = [row.interface.as_str(), name("vif"), name("attachment"), row.reason];
+        family.with_label_values(&labels).inc_by(row.packets);
     }
     Ok(())
 }

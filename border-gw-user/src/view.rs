@@ -1,5 +1,6 @@
 //! State and counters as rows: what `show` prints, and what the API serves. Pure.
 
+mod losses;
 mod routes;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,7 @@ use border_gw_common::abi::{
     Entry, Flow, OWNER_VIF, Owner, TO_CUSTOMER, TO_VPC, Tally, TooBig, Traffic, attachment_scope,
     entry_scope, retired_scope, vif_scope,
 };
+use border_gw_common::loss::Losses;
 use border_gw_common::verdict::{DropReason, ERRORS};
 use serde::Serialize;
 
@@ -18,6 +20,7 @@ use crate::intent::{BorderGateway, Cap, Tag, VirtualInterface, XdpMode};
 use crate::state::State;
 use crate::tables::{Identity, text};
 
+pub use self::losses::{LossRow, losses};
 pub use self::routes::{GroupRow, NextHopRow, RouteRow, groups, next_hops, route_source, routes};
 
 /// Reads counters: from maps, or from a test's memory.
@@ -30,6 +33,10 @@ pub trait Count {
     fn traffic(&self, owner: Owner) -> Result<Traffic, Error>;
     /// Packets larger than the MTU of a next hop, by its identity.
     fn too_big(&self) -> Result<BTreeMap<Identity, TooBig>, Error>;
+    /// Packets lost after the verdict, by index of the interface that they were to leave by.
+    fn losses(&self) -> Result<BTreeMap<u32, Losses>, Error>;
+    /// Whether losses are counted at all.
+    fn counts_losses(&self) -> Result<bool, Error>;
 }
 
 impl Count for Counters {
@@ -48,6 +55,14 @@ impl Count for Counters {
     fn too_big(&self) -> Result<BTreeMap<Identity, TooBig>, Error> {
         Counters::too_big(self)
     }
+
+    fn losses(&self) -> Result<BTreeMap<u32, Losses>, Error> {
+        Counters::losses(self)
+    }
+
+    fn counts_losses(&self) -> Result<bool, Error> {
+        Counters::counts_losses(self)
+    }
 }
 
 impl Count for Memory {
@@ -65,6 +80,14 @@ impl Count for Memory {
 
     fn too_big(&self) -> Result<BTreeMap<Identity, TooBig>, Error> {
         Ok(self.too_big.clone())
+    }
+
+    fn losses(&self) -> Result<BTreeMap<u32, Losses>, Error> {
+        Ok(self.losses.clone())
+    }
+
+    fn counts_losses(&self) -> Result<bool, Error> {
+        Ok(true)
     }
 }
 

@@ -15,6 +15,7 @@ use border_gw::reconcile::Reconciler;
 use border_gw::state::State;
 use border_gw::view::{self, GroupRow};
 use border_gw_common::abi::{BUCKETS, Entry, TooBig, attachment_scope, retired_scope, vif_scope};
+use border_gw_common::loss::{LossReason, Losses, RETIRED};
 use border_gw_common::net::MacAddr;
 use border_gw_common::verdict::DropReason;
 
@@ -216,4 +217,47 @@ fn icmp_errors_are_counted_by_reason_and_whose_packet_it_was() {
             want("vpc-1", "bgw-1", "fabric", "too_big", "", 2),
         ]
     );
+}
+
+#[test]
+fn losses_are_of_ports_and_veths_and_those_of_what_is_gone_stay_in_the_sum() {
+    let state = state(|_nothing| {});
+    let observed = &state.observed;
+    let (port, found) = observed.ports.iter().next().unwrap();
+    let (vif, veth) = observed.vif_veths.iter().next().unwrap();
+    let of = |reason: LossReason, packets| {
+        let mut losses = Losses::default();
+        losses.packets[reason as usize] = packets;
+        losses
+    };
+    let gone = 60_000;
+    let memory = Memory {
+        losses: [
+            (found.ifindex, of(LossReason::RingFull, 9)),
+            (*veth, of(LossReason::NoTransmit, 5)),
+            (gone, of(LossReason::PortDown, 1)),
+            (RETIRED, of(LossReason::PortDown, 2)),
+        ]
+        .into(),
+        ..Memory::default()
+    };
+    let rows = view::losses(&state, &memory).unwrap();
+    let short: Vec<_> =
+        rows.iter().map(|row| (row.kind, row.name.as_str(), row.reason, row.packets)).collect();
+    assert_eq!(
+        short,
+        [
+            ("port", port.as_str(), "ring_full", 9),
+            ("vif", vif.as_str(), "no_transmit", 5),
+            ("", "", "port_down", 3)
+        ]
+    );
+    assert_eq!(rows[0].interface, *port);
+    assert!(rows[1].interface.starts_with("bgw"), "the outer end of its veth: {}", rows[1].interface);
+    let page = metrics::render(&state, &memory).unwrap();
+    let want = format!(
+        "border_gw_lost_packets_total{{attachment=\"\",interface=\"{}\",reason=\"no_transmit\",vif=\"{vif}\"}} 5",
+        rows[1].interface
+    );
+    assert!(page.lines().any(|line| line == want), "{want}");
 }

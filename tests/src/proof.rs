@@ -183,13 +183,17 @@ fn asymmetry(testbed: &Testbed, _daemon: &mut Daemon) -> anyhow::Result<()> {
 }
 
 /// A frame that may not pass, and the reason under which it is counted.
-struct Bad {
-    reason: &'static str,
-    what: &'static str,
-    frame: Vec<u8>,
+pub struct Bad {
+    /// Label of the reason.
+    pub reason: &'static str,
+    /// What it is.
+    pub what: &'static str,
+    /// The whole frame.
+    pub frame: Vec<u8>,
 }
 
-fn bad_on_line(testbed: &Testbed) -> anyhow::Result<Vec<Bad>> {
+/// Frames on `eth0` of customer a that may not pass.
+pub fn bad_on_line(testbed: &Testbed) -> anyhow::Result<Vec<Bad>> {
     let from = mac_of(&testbed.cust_a, "eth0")?;
     let to = mac_of(&testbed.server, "eth0")?;
     let broadcast = [0xff; 6];

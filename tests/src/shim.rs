@@ -1,7 +1,9 @@
-//! Tags on a customer's line: by the kernel's 8021q where it has it, else by a pair of tc programs.
+//! Tags on a customer's line: by the kernel's 8021q where it has it, else by a pair of tc programs. Arrivals at a port, by XDP.
 
 use anyhow::Context as _;
+use aya::maps::{MapData, PerCpuArray};
 use aya::programs::tc::{SchedClassifier, TcAttachType};
+use aya::programs::{Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
 
 use crate::netns::Netns;
@@ -98,4 +100,36 @@ fn shim(netns: &Netns, port: &str, tags: Tags) -> anyhow::Result<Ebpf> {
             Ok(object)
         })
         .context("cannot attach the tagging programs")
+}
+
+/// Counts the frames of the gateway's programs that arrive at a port, as long as it lives. Those that [`MARK`] marks end there.
+pub struct Arrivals {
+    frames: PerCpuArray<MapData, u64>,
+    _programs: Ebpf,
+}
+
+/// DSCP and ECN (the byte behind the version) of datagrams that nobody is to answer.
+pub const MARK: u8 = 0x20;
+
+impl Arrivals {
+    /// At a port of a namespace.
+    pub fn at(netns: &Netns, port: &str) -> anyhow::Result<Self> {
+        let port = port.to_owned();
+        netns
+            .inside(move || {
+                let mut object = EbpfLoader::new().load(OBJECT)?;
+                let program: &mut Xdp =
+                    object.program_mut("arrived").context("no such program")?.try_into()?;
+                program.load()?;
+                program.attach(&port, XdpMode::Driver)?;
+                let frames = object.take_map("ARRIVED").context("no such map")?.try_into()?;
+                Ok(Self { frames, _programs: object })
+            })
+            .context("cannot attach the program that counts arrivals")
+    }
+
+    /// Frames so far.
+    pub fn count(&self) -> anyhow::Result<u64> {
+        Ok(self.frames.get(&0, 0)?.iter().sum())
+    }
 }

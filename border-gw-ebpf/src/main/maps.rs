@@ -25,7 +25,7 @@ use border_gw_ebpf::policer;
 use border_gw_ebpf::tables::Tables;
 
 /// Every veth and every port.
-const MAX_DEVICES: usize = (MAX_VIFS + MAX_ATTACHMENTS + MAX_PORTS) as usize;
+pub(crate) const MAX_DEVICES: usize = (MAX_VIFS + MAX_ATTACHMENTS + MAX_PORTS) as usize;
 const MAX_HOST_PORTS: usize = (MAX_VIFS + MAX_ATTACHMENTS) as usize;
 const TRAFFIC_RECORDS: usize = (MAX_VIFS + MAX_ATTACHMENTS) as usize;
 

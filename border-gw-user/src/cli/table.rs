@@ -95,6 +95,14 @@ const SUMMARY: &[Column] = &[
     ("DROPPED", Number("/dropped")),
 ];
 
+const LOSSES: &[Column] = &[
+    ("INTERFACE", Plain("/interface")),
+    ("OF", Plain("/name")),
+    ("REASON", Plain("/reason")),
+    ("PACKETS", Number("/packets")),
+    ("HELP", Sentence("/help")),
+];
+
 fn columns(what: What) -> &'static [Column] {
     match what {
         What::Vifs => VIFS,
@@ -103,6 +111,7 @@ fn columns(what: What) -> &'static [Column] {
         What::Neighbors => NEIGHBORS,
         What::Drops => DROPS,
         What::Summary => SUMMARY,
+        What::Losses => LOSSES,
     }
 }
 

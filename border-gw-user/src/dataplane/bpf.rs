@@ -8,7 +8,7 @@ use border_gw_common::abi::Entry;
 
 use super::contents::Contents;
 use super::links::{self, Links};
-use super::{Dataplane, Error, pins};
+use super::{Dataplane, Error, losses, pins};
 use crate::intent::XdpMode;
 use crate::tables::{Installed, Op};
 
@@ -27,7 +27,7 @@ impl Bpf {
     pub fn open(gateway: &str, mode: XdpMode) -> Result<Self, Error> {
         pins::prepare(gateway)?;
         let mut loader = EbpfLoader::new();
-        for map in super::contents::NAMES {
+        for map in super::contents::NAMES.into_iter().chain(losses::NAMES) {
             loader.map_pin_path(map, pins::map(gateway, map));
         }
         let mut object = loader.load(OBJECT)?;
@@ -35,6 +35,7 @@ impl Bpf {
         #[cfg(feature = "log")]
         super::log_lines(&mut object);
         let contents = Contents::new(&mut object)?;
+        losses::start(&mut object, gateway)?;
         Ok(Self { object, contents, links: Links::new(pins::links(gateway), mode) })
     }
 

@@ -17,6 +17,7 @@ use border_gw_common::policer;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::error::map;
+use super::losses::Counted;
 use super::{Error, counters, syscalls};
 use crate::tables::{Installed, Op};
 
@@ -88,21 +89,28 @@ pub(super) struct Contents {
     policer_state: Array<MapData, u64>,
     tallies: PerCpuArray<MapData, Tally>,
     traffic: PerCpuArray<MapData, Traffic>,
+    losses: Counted,
 }
 
 /// Takes a map out of the object, typed.
-fn take<T: TryFrom<Map, Error = MapError>>(object: &mut Ebpf, name: &'static str) -> Result<T, Error> {
+pub(super) fn take<T: TryFrom<Map, Error = MapError>>(
+    object: &mut Ebpf,
+    name: &'static str,
+) -> Result<T, Error> {
     let found = object.take_map(name).ok_or(Error::NoMap(name))?;
     map("open", name, T::try_from(found))
 }
 
 impl Contents {
     pub(super) fn new(object: &mut Ebpf) -> Result<Self, Error> {
+        let devices: DevMapHash<MapData> = take(object, names::DEVICES)?;
+        let entered: Result<_, _> = devices.keys().map(|key| map("read", names::DEVICES, key)).collect();
         Ok(Self {
+            losses: Counted::new(object, &entered?)?,
             settings: take(object, names::SETTINGS)?,
             ports: take(object, names::PORTS)?,
             host_ports: take(object, names::HOST_PORTS)?,
-            devices: take(object, names::DEVICES)?,
+            devices,
             vif_by_tag: take(object, names::VIF_BY_TAG)?,
             vifs: take(object, names::VIFS)?,
             attachment_by_vni: take(object, names::ATTACHMENT_BY_VNI)?,
@@ -164,11 +172,15 @@ impl Contents {
             Op::Settings(value) => set(names::SETTINGS, &mut self.settings, 0, *value),
             Op::Port(key, value) => put(names::PORTS, &mut self.ports, key, value.as_ref()),
             Op::HostPort(key, value) => put(names::HOST_PORTS, &mut self.host_ports, key, value.as_ref()),
-            Op::Device(key, true) => self
-                .devices
-                .insert(*key, *key, None, 0)
-                .map_err(|cause| Error::Device { ifindex: *key, cause }),
-            Op::Device(key, false) => absent_is_fine(names::DEVICES, self.devices.remove(*key)),
+            Op::Device(key, true) => {
+                self.losses.enter(*key)?;
+                let entered = self.devices.insert(*key, *key, None, 0);
+                entered.map_err(|cause| Error::Device { ifindex: *key, cause })
+            }
+            Op::Device(key, false) => {
+                absent_is_fine(names::DEVICES, self.devices.remove(*key))?;
+                self.losses.retire(*key)
+            }
             Op::VifByTag(key, value) => put(names::VIF_BY_TAG, &mut self.vif_by_tag, key, value.as_ref()),
             Op::Vif(index, value) => set(names::VIFS, &mut self.vifs, *index, value.unwrap_or(NO_VIF)),
             Op::AttachmentByVni(key, value) => {

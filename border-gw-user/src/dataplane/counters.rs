@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use aya::maps::{Map, MapData, MapError, PerCpuArray, PerCpuHashMap};
+use aya::maps::{Array, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues};
 use border_gw_common::abi::{self, Entry, Owner, Tally, TooBig, Traffic, map as names};
+use border_gw_common::loss::{LOSS_SETTINGS, LOSSES, LossSettings, Losses};
 use border_gw_common::verdict::{MAX_ERRORS, MAX_REASONS};
 
 use super::error::map;
-use super::{Error, pins};
+use super::{Error, losses, pins};
 use crate::tables::Identity;
 
 /// Nothing was counted.
@@ -55,6 +56,8 @@ pub struct Counters {
     tallies: PerCpuArray<MapData, Tally>,
     traffic: PerCpuArray<MapData, Traffic>,
     too_big: PerCpuHashMap<MapData, u64, TooBig>,
+    losses: PerCpuHashMap<MapData, u32, Losses>,
+    loss_settings: Array<MapData, LossSettings>,
 }
 
 fn open<T: TryFrom<Map, Error = MapError>>(gateway: &str, name: &'static str) -> Result<T, Error> {
@@ -72,6 +75,8 @@ impl Counters {
             tallies: open(gateway, names::TALLIES)?,
             traffic: open(gateway, names::TRAFFIC)?,
             too_big: open(gateway, names::TOO_BIG)?,
+            losses: open(gateway, LOSSES)?,
+            loss_settings: open(gateway, LOSS_SETTINGS)?,
         })
     }
 
@@ -101,6 +106,22 @@ impl Counters {
             }
         }
         Ok(all)
+    }
+
+    /// Packets lost after the verdict, by index of the interface that they were to leave by.
+    pub fn losses(&self) -> Result<BTreeMap<u32, Losses>, Error> {
+        let sum = |(ifindex, values): (u32, PerCpuValues<Losses>)| {
+            let mut sum = Losses::default();
+            values.iter().for_each(|value| losses::add(&mut sum, value));
+            (ifindex, sum)
+        };
+        self.losses.iter().map(|entry| map("read", LOSSES, entry.map(sum))).collect()
+    }
+
+    /// Whether losses are counted at all: this kernel may not be one that the programs were made for.
+    pub fn counts_losses(&self) -> Result<bool, Error> {
+        let settings = map("read", LOSS_SETTINGS, self.loss_settings.get(&0, 0))?;
+        Ok(settings.netns_cookie != 0)
     }
 
     /// Traffic of a VIF or an attachment.

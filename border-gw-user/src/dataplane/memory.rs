@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use border_gw_common::abi::{Entry, Owner, Tally, TooBig, Traffic, owner_scope, retired_scope};
+use border_gw_common::loss::{Losses, RETIRED};
 
-use super::{Dataplane, Error, counters};
+use super::{Dataplane, Error, counters, losses};
 use crate::intent::XdpMode;
 use crate::tables::{Identity, Installed, Op};
 
@@ -23,6 +24,8 @@ pub struct Memory {
     pub traffic: BTreeMap<Owner, Traffic>,
     /// Packets larger than the MTU of a next hop.
     pub too_big: BTreeMap<Identity, TooBig>,
+    /// Packets lost after the verdict, by interface index.
+    pub losses: BTreeMap<u32, Losses>,
     /// Every operation, in order.
     pub log: Vec<Op>,
 }
@@ -41,6 +44,11 @@ impl Dataplane for Memory {
                 let retired = self.tallies.entry(retired_scope(entry)).or_insert(counters::NO_TALLY);
                 counters::add(retired, &counted);
             }
+        }
+        if let Op::Device(ifindex, false) = op
+            && let Some(lost) = self.losses.remove(ifindex)
+        {
+            losses::add(self.losses.entry(RETIRED).or_default(), &lost);
         }
         self.log.push(op.clone());
         Ok(())

@@ -45,14 +45,20 @@ pub(super) fn prepare(gateway: &str) -> Result<PathBuf, Error> {
         }
         Mounted::Elsewhere => return Err(Error::HiddenFileSystem),
     }
-    let links = links(gateway);
-    fs::create_dir_all(&links).map_err(|cause| fail(&links, cause))?;
+    for links in [links(gateway), losses(gateway)] {
+        fs::create_dir_all(&links).map_err(|cause| fail(&links, cause))?;
+    }
     Ok(dir(gateway))
 }
 
 /// Directory of the pinned links.
 pub(super) fn links(gateway: &str) -> PathBuf {
     dir(gateway).join("links")
+}
+
+/// Directory of the pinned links of the programs that count losses.
+pub(super) fn losses(gateway: &str) -> PathBuf {
+    dir(gateway).join("losses")
 }
 
 /// Where the BPF file system is, as far as can be told.

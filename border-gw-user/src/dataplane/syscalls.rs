@@ -55,6 +55,21 @@ pub(super) fn detach_link(pin: &Path) -> io::Result<()> {
     bpf(BPF_LINK_DETACH, &DetachLink { descriptor: link.as_raw_fd().cast_unsigned() }).map(drop)
 }
 
+/// Number of this thread's network namespace that no other ever has, since Linux 5.14.
+pub(super) fn netns_cookie() -> io::Result<u64> {
+    /// asm-generic/socket.h.
+    const SO_NETNS_COOKIE: libc::c_int = 71;
+    let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0))?;
+    let mut cookie = 0_u64;
+    let mut len = size_of::<u64>() as libc::socklen_t;
+    let place = (&raw mut cookie).cast();
+    // SAFETY: the kernel writes at most `len` bytes, to a number that lives through the call.
+    let result = unsafe {
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, SO_NETNS_COOKIE, place, &raw mut len)
+    };
+    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
+}
+
 fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<i32> {
     // SAFETY: the attributes live through the call, and the kernel reads as many bytes of them as it is told.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw const *attributes, size_of::<T>()) };

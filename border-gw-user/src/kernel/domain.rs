@@ -52,7 +52,7 @@ pub(super) struct Namespace {
 }
 
 /// Name of the outer end of an object's veth: at most 15 bytes, the same after a restart, another in each gateway.
-pub(super) fn outer_name(gateway: &str, object: &str) -> String {
+pub(crate) fn outer_name(gateway: &str, object: &str) -> String {
     format!("bgw{:012x}", crate::tables::identity([gateway, object]) & 0xffff_ffff_ffff)
 }
 

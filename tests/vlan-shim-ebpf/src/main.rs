@@ -1,8 +1,13 @@
-//! Two tc programs for a customer's line: `push` puts tags on what leaves, `pop` takes them off what comes.
+//! Two tc programs for a customer's line: `push` puts tags on what leaves, `pop` takes them off what comes. And `arrived`, an XDP
+//! program that counts the gateway's frames at the other end of its cables.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}
+
+#[cfg(target_arch = "bpf")]
+#[path = "arrived.rs"]
+mod arrived;
 
 #[cfg(target_arch = "bpf")]
 mod shim {
