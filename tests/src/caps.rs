@@ -25,8 +25,17 @@ fn listen(at: &Netns) -> anyhow::Result<crate::netns::Running> {
 
 /// TCP from `from` to `to` for some seconds, in bits of payload a second.
 pub fn tcp(from: &Netns, to: &Netns, address: &str, seconds: u32) -> anyhow::Result<f64> {
+    transfer(from, to, address, &format!("-t {seconds}"))
+}
+
+/// A megabyte by TCP from `from` to `to`.
+pub fn megabyte(from: &Netns, to: &Netns, address: &str) -> anyhow::Result<()> {
+    transfer(from, to, address, "-n 1M").map(drop)
+}
+
+fn transfer(from: &Netns, to: &Netns, address: &str, much: &str) -> anyhow::Result<f64> {
     let _server = listen(to)?;
-    let said = from.run(&format!("iperf3 -J -c {address} -p 5201 -t {seconds} --connect-timeout 3000"))?;
+    let said = from.run(&format!("iperf3 -J -c {address} -p 5201 {much} --connect-timeout 3000"))?;
     let result: Value = serde_json::from_str(&said)?;
     result["end"]["sum_received"]["bits_per_second"].as_f64().context("iperf3 reports no rate")
 }

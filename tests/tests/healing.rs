@@ -124,8 +124,9 @@ fn a_purge_and_a_start_that_fails_leave_nothing() {
     daemon.stop().unwrap();
     daemon.purge().unwrap();
     left_nothing(&testbed, "purge");
-    // An MTU that the program does not support: the port is refused after the kernel side was made.
-    testbed.fabric.ip(&["link set f1 mtu 9000"]).unwrap();
+    // A bridge runs no program in native mode: the port is refused after the kernel side was made.
+    let bridge = ["link del fab1", "link add fab1 type bridge", "link set fab1 mtu 1600 up"];
+    testbed.server.ip(&bridge).unwrap();
     let line = format!("timeout 20 {} run --config {}", binary().display(), testbed.config.display());
     let output = testbed.server.command(&line).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
