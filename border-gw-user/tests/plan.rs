@@ -8,7 +8,7 @@ use std::sync::Arc;
 use border_gw::dataplane::memory::Memory;
 use border_gw::intent::{
     BorderGateway, Caps, Connection, ConnectionKind, Dscp, Fabric, Gateway, HostRoute, Intent, LinkAddress,
-    Router, Sources, StaticRoute, Tag, VirtualInterface, VpcAttachment, Vtep, XdpMode,
+    Router, Routing, Sources, StaticRoute, Tag, VirtualInterface, VpcAttachment, Vtep, XdpMode,
 };
 use border_gw::kernel::{Observed, PortState, UnderlayPath};
 use border_gw::reconcile::Reconciler;
@@ -37,6 +37,8 @@ fn vif(name: &str, connection: &str, vlan: u32, net: u8) -> VirtualInterface {
         caps: Caps::default(),
         source_validation: true,
         dscp: Dscp::default(),
+        bgp: None,
+        bfd: None,
         addresses: vec![LinkAddress {
             local: format!("169.254.{net}.2/30").parse().unwrap(),
             peer: format!("169.254.{net}.1").parse().unwrap(),
@@ -69,6 +71,9 @@ fn gateway(
         transit: false,
         hash: HashMode::FiveTuple,
         mss_clamp: true,
+        routing: Routing::Bird,
+        advertise: Vec::new(),
+        communities: Vec::new(),
         virtual_interfaces: vifs,
         vpc_attachments: vpcs,
         routes,
