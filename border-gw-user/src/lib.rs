@@ -10,6 +10,7 @@ pub mod intent;
 pub mod kernel;
 pub mod metrics;
 pub mod reconcile;
+pub mod routing;
 pub mod state;
 pub mod tables;
 pub mod view;
