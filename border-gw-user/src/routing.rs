@@ -5,6 +5,8 @@
 pub mod conf;
 pub mod refusal;
 pub mod status;
+#[cfg(test)]
+mod tests;
 
 pub use self::conf::Drain;
 pub use self::refusal::Refusal;

@@ -137,7 +137,10 @@ fn head(intent: &Intent, gateway: &BorderGateway) -> Vec<String> {
     let log = directory(&intent.gateway.name, &gateway.name).join("bird.log");
     let log = log.display();
     let mut lines = vec![
-        format!("# BIRD of border gateway {}, written by border-gw: what is changed here is lost.", gateway.name),
+        format!(
+            "# BIRD of border gateway {}, written by border-gw: what is changed here is lost.",
+            gateway.name
+        ),
         format!("log \"{log}\" {LOG} \"{log}.1\" all;"),
         "debug protocols { states };".into(),
         format!("router id {};", intent.gateway.router_id),
@@ -199,7 +202,8 @@ fn shared(vifs: &[Vif<'_>]) -> Vec<String> {
     }
     lines.extend([
         String::new(),
-        "# BFD. Sentinels stay in the kernel until BFD has had the time to find its peers after a restart.".into(),
+        "# BFD. Sentinels stay in the kernel until BFD has had the time to find its peers after a restart."
+            .into(),
         SETTLED.into(),
     ]);
     for family in Family::BOTH {
@@ -309,11 +313,11 @@ impl Vif<'_> {
             refuse(Refusal::DefaultRoute, &"net.len = 0");
         }
         refuse(Refusal::Special, &format!("net ~ never_{suffix}"));
-        if !bgp.accept.bogons {
-            refuse(Refusal::Bogon, &format!("net ~ bogons_{suffix}"));
-        }
         if self.has_ours(family) {
             refuse(Refusal::Ours, &format!("net ~ ours_{suffix}"));
+        }
+        if !bgp.accept.bogons {
+            refuse(Refusal::Bogon, &format!("net ~ bogons_{suffix}"));
         }
         if !bgp.accept.own_asn {
             refuse(Refusal::OwnAsn, &format!("bgp_path ~ [ {} ]", self.gateway.asn));
@@ -353,10 +357,8 @@ impl Vif<'_> {
     }
 
     fn export_filter(&self, bgp: &Bgp) -> Vec<String> {
-        let mut lines = vec![
-            format!("filter to{} {{", self.number),
-            "\tif source != RTS_STATIC then reject;".into(),
-        ];
+        let mut lines =
+            vec![format!("filter to{} {{", self.number), "\tif source != RTS_STATIC then reject;".into()];
         let graceful_shutdown = self.drain.map(|_| Community::Standard(65535, 0));
         for community in self.gateway.communities.iter().copied().chain(graceful_shutdown) {
             lines.push(match community {
@@ -392,8 +394,12 @@ impl Vif<'_> {
         lines.extend([
             format!("\tttl security {};", switch(bgp.ttl_security)),
             // A peer that wants no keepalives would never be missed.
-            format!("\thold time {hold}; keepalive time {}; min hold time 3; startup hold time 60;", hold / 3),
-            "\tconnect delay time 1; connect retry time 5; error wait time 5, 30; error forget time 60;".into(),
+            format!(
+                "\thold time {hold}; keepalive time {}; min hold time 3; startup hold time 60;",
+                hold / 3
+            ),
+            "\tconnect delay time 1; connect retry time 5; error wait time 5, 30; error forget time 60;"
+                .into(),
             format!("\tgraceful restart {}; graceful restart time {RESTART};", switch(bgp.graceful_restart)),
             "\tlong lived graceful restart off;".into(),
             // Not `graceful`: a peer that BFD has lost is gone, and another line takes its place at once.

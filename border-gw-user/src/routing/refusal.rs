@@ -12,10 +12,10 @@ pub enum Refusal {
     DefaultRoute,
     /// No host has an address in it: [`NEVER`].
     Special,
-    /// It is for documentation, tests and the like ([`BOGONS`]), and these are not accepted.
-    Bogon,
     /// It lies inside a CIDR or link subnet of the border gateway.
     Ours,
+    /// It is for documentation, tests and the like ([`BOGONS`]), and these are not accepted.
+    Bogon,
     /// Our own autonomous system is in its path, and that is not accepted.
     OwnAsn,
     /// Its path does not begin with the peer.
@@ -31,8 +31,8 @@ impl Refusal {
     pub(super) const FILTERED: [Self; 7] = [
         Self::DefaultRoute,
         Self::Special,
-        Self::Bogon,
         Self::Ours,
+        Self::Bogon,
         Self::OwnAsn,
         Self::FirstAsn,
         Self::NextHop,
