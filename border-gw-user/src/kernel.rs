@@ -6,7 +6,7 @@ mod error;
 mod ethtool;
 mod events;
 mod netlink;
-mod netns;
+pub(crate) mod netns;
 mod ports;
 mod preflight;
 mod underlay;

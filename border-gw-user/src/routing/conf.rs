@@ -37,6 +37,9 @@ const PREFERENCES: [(u32, u32); 3] = [(7100, 50), (7200, 100), (7300, 150)];
 /// What [`recovering`] looks for.
 const SETTLED: &str = "define recovering = 0;";
 
+/// What [`leaving`] looks for.
+const PERSISTENT: &str = "define persistent = 1;";
+
 /// What is taken out of service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drain {
@@ -93,6 +96,11 @@ pub(super) fn session_name(number: u32, session: Family) -> String {
     format!("bgp{number}_{}", session.suffix())
 }
 
+/// BIRD's table of a family of `vifN`.
+pub(super) fn table_name(number: u32, family: Family) -> String {
+    format!("vif{number}_{}", family.suffix())
+}
+
 /// The families that a session with a peer carries, of a virtual interface with these addresses.
 pub(super) fn carried(vif: &VirtualInterface, session: Family) -> &'static [Family] {
     let has_v4 = vif.addresses.iter().any(|link| link.peer.is_ipv4());
@@ -110,6 +118,18 @@ pub(super) fn recovering(text: &str) -> String {
     text.replacen(SETTLED, "define recovering = 1;", 1)
 }
 
+/// The same configuration, with which kernel routes go when BIRD, or the protocol that wrote them, ends.
+pub(super) fn leaving(text: &str) -> String {
+    text.replacen(PERSISTENT, "define persistent = 0;", 1)
+}
+
+/// Whether a protocol that writes to the kernel is in one configuration, and not in the other.
+pub(super) fn leaves_kernel(from: &str, to: &str) -> bool {
+    let writers = |text| str::lines(text).filter(|line| line.starts_with("protocol kernel "));
+    let kept: std::collections::HashSet<&str> = writers(to).collect();
+    writers(from).any(|writer| !kept.contains(writer))
+}
+
 /// The whole file. Virtual interfaces without a number (`vifN` is not there yet) are left out.
 pub fn text(
     intent: &Intent,
@@ -123,7 +143,7 @@ pub fn text(
         .filter(|vif| vif.bgp.is_some() || vif.bfd.is_some())
         .filter_map(|vif| {
             let number = *numbers.get(&vif.name)?;
-            Some(Vif { gateway, vif, number, drain: drained.get(&vif.name).copied() })
+            Some(Vif { gateway, of: vif, number, drain: drained.get(&vif.name).copied() })
         })
         .collect();
     let mut lines = head(intent, gateway);
@@ -145,6 +165,8 @@ fn head(intent: &Intent, gateway: &BorderGateway) -> Vec<String> {
         "debug protocols { states };".into(),
         format!("router id {};", intent.gateway.router_id),
         format!("graceful restart wait {RECOVERY};"),
+        "# Whether kernel routes stay when BIRD, or the protocol that wrote them, ends.".into(),
+        PERSISTENT.into(),
     ];
     for what in ["base", "log", "protocol", "route"] {
         lines.push(format!("timeformat {what} \"{}\";", super::status::TIME_FORMAT));
@@ -190,13 +212,13 @@ fn shared(vifs: &[Vif<'_>]) -> Vec<String> {
         lines.extend([
             format!("{channel} table master{};", &suffix[1..]),
             format!("protocol kernel main_{suffix} {{"),
-            "\tkernel table 254; persist; graceful restart;".into(),
+            "\tkernel table 254; persist persistent; graceful restart;".into(),
             format!("\tmerge paths on limit {MOST_PATHS};"),
             format!("\t{channel} {{ table master{}; import none; export all; }};", &suffix[1..]),
             "}".into(),
         ]);
     }
-    let watched: Vec<&Vif<'_>> = vifs.iter().filter(|vif| vif.vif.bfd.is_some() && vif.vif.enabled).collect();
+    let watched: Vec<&Vif<'_>> = vifs.iter().filter(|vif| vif.of.bfd.is_some() && vif.of.enabled).collect();
     if watched.is_empty() {
         return lines;
     }
@@ -211,15 +233,15 @@ fn shared(vifs: &[Vif<'_>]) -> Vec<String> {
         lines.extend([
             format!("{channel} table sentinels_{suffix};"),
             format!("protocol kernel alive_{suffix} {{"),
-            format!("\tdisabled recovering; kernel table {SENTINEL_TABLE}; persist;"),
+            format!("\tdisabled recovering; kernel table {SENTINEL_TABLE}; persist persistent;"),
             format!("\t{channel} {{ table sentinels_{suffix}; import none; export all; }};"),
             "}".into(),
         ]);
     }
     lines.push("protocol bfd bfd1 {".into());
     lines.push("\taccept direct;".into());
-    for Vif { vif, number, .. } in watched {
-        if let Some(bfd) = vif.bfd {
+    for Vif { of, number, .. } in watched {
+        if let Some(bfd) = of.bfd {
             lines.push(format!(
                 "\tinterface \"vif{number}\" {{ interval {} ms; multiplier {}; }};",
                 bfd.interval.as_millis(),
@@ -234,20 +256,20 @@ fn shared(vifs: &[Vif<'_>]) -> Vec<String> {
 /// A virtual interface with a number.
 struct Vif<'a> {
     gateway: &'a BorderGateway,
-    vif: &'a VirtualInterface,
+    of: &'a VirtualInterface,
     number: u32,
     drain: Option<Drain>,
 }
 
 impl Vif<'_> {
     fn block(&self) -> Vec<String> {
-        let mut lines = vec![String::new(), format!("# Virtual interface {}", self.vif.name)];
-        if self.vif.bfd.is_some() && self.vif.enabled {
-            lines.extend(self.vif.addresses.iter().flat_map(|link| self.sentinel(link)));
+        let mut lines = vec![String::new(), format!("# Virtual interface {}", self.of.name)];
+        if self.of.bfd.is_some() && self.of.enabled {
+            lines.extend(self.of.addresses.iter().flat_map(|link| self.sentinel(link)));
         }
-        let Some(bgp) = &self.vif.bgp else { return lines };
+        let Some(bgp) = &self.of.bgp else { return lines };
         let sessions: Vec<_> =
-            self.vif.addresses.iter().map(|link| (link, carried(self.vif, Family::of(link.peer)))).collect();
+            self.of.addresses.iter().map(|link| (link, carried(self.of, Family::of(link.peer)))).collect();
         for (link, families) in &sessions {
             for family in *families {
                 lines.extend(self.tables(*family));
@@ -276,7 +298,7 @@ impl Vif<'_> {
     /// The tables of a family, what is announced in it, and the way of what is learned.
     fn tables(&self, family: Family) -> Vec<String> {
         let (number, suffix, channel) = (self.number, family.suffix(), family.channel());
-        let table = format!("vif{number}_{suffix}");
+        let table = table_name(number, family);
         let cidrs = self.gateway.vpc_attachments.iter().flat_map(|vpc| &vpc.cidrs);
         let announced: Vec<&IpNet> = cidrs
             .chain(&self.gateway.advertise)
@@ -295,7 +317,7 @@ impl Vif<'_> {
             "\timport none; export where source = RTS_BGP;".into(),
             "}".into(),
             format!("protocol kernel all{number}_{suffix} {{"),
-            format!("\tkernel table {}; persist; graceful restart;", ALL_TABLES + number),
+            format!("\tkernel table {}; persist persistent; graceful restart;", ALL_TABLES + number),
             format!("\t{channel} {{ table {table}; import none; export where source = RTS_BGP; }};"),
             "}".into(),
         ]);
@@ -377,9 +399,9 @@ impl Vif<'_> {
         let hold = bgp.hold_time.as_secs();
         let mut lines = vec![
             format!("protocol bgp {} {{", session_name(number, session)),
-            format!("\tdescription \"{}\";", self.vif.name),
+            format!("\tdescription \"{}\";", self.of.name),
         ];
-        if self.drain == Some(Drain::Down) || !self.vif.enabled {
+        if self.drain == Some(Drain::Down) || !self.of.enabled {
             lines.push("\tdisabled;".into());
         }
         lines.extend([
@@ -403,7 +425,7 @@ impl Vif<'_> {
             format!("\tgraceful restart {}; graceful restart time {RESTART};", switch(bgp.graceful_restart)),
             "\tlong lived graceful restart off;".into(),
             // Not `graceful`: a peer that BFD has lost is gone, and another line takes its place at once.
-            format!("\tbfd {};", switch(self.vif.bfd.is_some())),
+            format!("\tbfd {};", switch(self.of.bfd.is_some())),
             // The filters look for it, so that it is seen what they refuse.
             "\tallow local as;".into(),
         ]);

@@ -85,7 +85,7 @@ const fn v6(a: u16, b: u16, c: u16, length: u8) -> IpNet {
     IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0), length))
 }
 
-/// Never taken, nor what lies inside: no host has such an address (RFC 6890). ::/16 holds loopback, the unspecified
+/// Never taken, nor what lies inside: no host has such an address (RFC 6890). `::/16` holds loopback, the unspecified
 /// address and those that stand for IPv4.
 pub const NEVER: [IpNet; 7] = [
     v4(0, 0, 0, 8),

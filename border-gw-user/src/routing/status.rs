@@ -241,7 +241,7 @@ pub(super) fn protocols<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeMap<St
     for line in lines {
         if !line.starts_with(' ') {
             let mut words = line.split_whitespace();
-            name = words.next().unwrap_or_default().to_owned();
+            words.next().unwrap_or_default().clone_into(&mut name);
             channel = None;
             if !name.is_empty() && name != "Name" {
                 // Name, kind, table, state, since.
@@ -368,6 +368,11 @@ pub struct RefusedRoute {
     pub prefix: ipnet::IpNet,
     /// Why.
     pub why: Refusal,
+}
+
+/// Whether a line of `show route` begins a route: further ones of the same prefix do not repeat it.
+pub(super) fn is_route(line: &str) -> bool {
+    line.split_whitespace().next().is_some_and(|word| word.parse::<ipnet::IpNet>().is_ok())
 }
 
 /// Reads `show route all filtered`: lines of text without their codes.
