@@ -134,6 +134,8 @@ pub struct FamilyStatus {
     pub refused_by_filter: u32,
     /// Prefixes that are refused because as many as may be are taken; of those that are remembered.
     pub refused_by_limit: u32,
+    /// Announcements of prefixes that BIRD takes from nobody (loopback, multicast, reserved), since the session came up.
+    pub invalid: u32,
     /// Prefixes that are announced.
     pub announced: u32,
     /// Most prefixes that are taken.
@@ -194,6 +196,7 @@ impl SessionStatus {
                     accepted: 0,
                     refused_by_filter: 0,
                     refused_by_limit: 0,
+                    invalid: 0,
                     announced: 0,
                     limit: bgp.max_prefixes,
                     limit_hit: false,
@@ -229,6 +232,7 @@ pub(super) struct Channel {
     imported: u32,
     pub(super) filtered: u32,
     exported: u32,
+    invalid: u32,
     import_limit_hit: bool,
     receive_limit_hit: bool,
 }
@@ -276,6 +280,11 @@ impl Channel {
             "State" => self.up = value == "UP",
             "Import limit" => self.import_limit_hit = value.ends_with("[HIT]"),
             "Receive limit" => self.receive_limit_hit = value.ends_with("[HIT]"),
+            // Received, rejected, filtered, ignored, accepted.
+            "Import updates" => {
+                self.invalid =
+                    value.split_whitespace().nth(1).and_then(|word| word.parse().ok()).unwrap_or(0);
+            }
             "Routes" => {
                 // `5 imported, 4 filtered, 2 exported, 5 preferred`.
                 for (number, what) in value.split(", ").filter_map(|part| part.split_once(' ')) {
@@ -353,6 +362,7 @@ pub(super) fn vif(
         entry.negotiated = channel.up;
         entry.accepted = channel.imported;
         entry.announced = channel.exported;
+        entry.invalid = channel.invalid;
         entry.refused_by_limit = limited;
         entry.refused_by_filter = channel.filtered - limited;
         entry.limit_hit = channel.import_limit_hit || limited > 0;
