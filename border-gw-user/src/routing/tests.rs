@@ -127,7 +127,7 @@ fn each_option_changes_its_lines() {
         (
             "accept: [default_route]",
             &[],
-            &["if net.len = 0 then { refused_because = REFUSED_DEFAULT_ROUTE; reject; }"],
+            &["if net.len < 8 then { refused_because = REFUSED_DEFAULT_ROUTE; reject; }"],
         ),
         ("accept: [bogons]", &[], &["if net ~ bogons_v4 then { refused_because = REFUSED_BOGON; reject; }"]),
         (
