@@ -11,7 +11,7 @@ use bpf_build::{LINKED, LLVM, NIGHTLY};
 use crate::shell::{command, has, quietly};
 
 /// Programs of the testbed and their Debian packages.
-const PROGRAMS: [(&str, &str); 12] = [
+const PROGRAMS: [(&str, &str); 13] = [
     ("ip", "iproute2"),
     ("ss", "iproute2"),
     ("ethtool", "ethtool"),
@@ -24,6 +24,7 @@ const PROGRAMS: [(&str, &str); 12] = [
     ("prometheus", "prometheus"),
     ("nsenter", "util-linux"),
     ("curl", "curl"),
+    ("bird", "bird2"),
 ];
 /// Debian's Rust with the sources of `core`, which BPF programs are built from.
 const DEBIAN_RUST: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];

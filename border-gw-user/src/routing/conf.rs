@@ -148,12 +148,15 @@ fn head(intent: &Intent, gateway: &BorderGateway) -> Vec<String> {
         "debug protocols { states };".into(),
         format!("router id {};", intent.gateway.router_id),
         format!("graceful restart wait {RECOVERY};"),
-        "# Whether kernel routes stay when BIRD, or the protocol that wrote them, ends.".into(),
-        PERSISTENT.into(),
     ];
     for what in ["base", "log", "protocol", "route"] {
         lines.push(format!("timeformat {what} \"{}\";", super::status::TIME_FORMAT));
     }
+    lines.extend([
+        String::new(),
+        "# Whether kernel routes stay when BIRD, or the protocol that wrote them, ends.".into(),
+        PERSISTENT.into(),
+    ]);
     lines
 }
 
