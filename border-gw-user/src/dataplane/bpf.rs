@@ -39,7 +39,12 @@ impl Bpf {
         let contents = Contents::new(&mut object)?;
         losses::start(&mut object, gateway)?;
         let devices = Devices::open(gateway)?;
-        Ok(Self { object, contents, links: Links::new(pins::links(gateway), mode), devices })
+        Ok(Self {
+            object,
+            contents,
+            links: Links::new(pins::links(gateway), pins::others(gateway)?, mode),
+            devices,
+        })
     }
 
     /// A program that is loaded, for tests that run it by hand.
