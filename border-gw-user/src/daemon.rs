@@ -2,6 +2,7 @@
 
 mod files;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,11 +14,12 @@ use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+use border_gw::compile::too_narrow;
 use border_gw::control;
 use border_gw::dataplane::bpf::Bpf;
 use border_gw::dataplane::pins;
 use border_gw::intent::{self, Intent, Sources};
-use border_gw::kernel::{self, Kernel, Missing};
+use border_gw::kernel::{self, Kernel, Missing, Observed};
 use border_gw::reconcile::Reconciler;
 use border_gw::state::State;
 
@@ -120,6 +122,8 @@ struct Daemon {
     unsettled: bool,
     reconciler: Reconciler<Bpf>,
     config_error: Option<String>,
+    /// Ports that leave IPv6 too little, and what was said about each.
+    narrow: BTreeMap<String, String>,
 }
 
 /// Signals that end the daemon, and the one that makes it read its files.
@@ -166,6 +170,7 @@ impl Daemon {
             unsettled: true,
             reconciler: Reconciler::new(dataplane),
             config_error: None,
+            narrow: BTreeMap::new(),
         };
         let (state, result) = daemon.turn().await?;
         result?;
@@ -183,9 +188,22 @@ impl Daemon {
         }
         let (mut state, result) = self.reconciler.turn(&self.intent, observed);
         state.config_error.clone_from(&self.config_error);
+        self.say_what_is_narrow(&state.observed);
         // After the tables: buckets first, then the veths.
         self.kernel.follow(&self.intent, &state.observed).await?;
         Ok((state, result.map(|_| ()).map_err(Into::into)))
+    }
+
+    /// One line in the log for each change.
+    fn say_what_is_narrow(&mut self, observed: &Observed) {
+        let found = too_narrow(&self.intent, observed);
+        for (_, sentence) in found.iter().filter(|(port, now)| self.narrow.get(*port) != Some(now)) {
+            warn!("{sentence}");
+        }
+        for port in self.narrow.keys().filter(|port| !found.contains_key(*port)) {
+            info!("interface `{port}` leaves IPv6 enough again, or is gone");
+        }
+        self.narrow = found;
     }
 
     async fn follow(&mut self, publish: &watch::Sender<State>, mut files: Files) -> anyhow::Result<()> {

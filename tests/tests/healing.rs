@@ -153,6 +153,30 @@ fn left_nothing(testbed: &Testbed, after: &str) {
     assert!(!links.contains("bgw"), "{after}: {links}");
 }
 
+#[test]
+fn a_port_that_becomes_too_small_for_ipv6_is_told_once() {
+    let (testbed, daemon) = testbed();
+    let says = |words: &str, times| {
+        eventually(words, || Ok(daemon.log().contains(words)))
+            .unwrap_or_else(|error| panic!("{error:#}\n{}", daemon.log()));
+        assert_eq!(daemon.log().matches(words).count(), times, "{}", daemon.log());
+    };
+    testbed.server.ip(&["link set fab0 mtu 1329"]).unwrap();
+    says(
+        "`fab0` has MTU 1329 and leaves 1279 bytes to VPC attachment `vpc-1` and 3 more: IPv6 needs 1280",
+        1,
+    );
+    // Whatever else happens, until it changes.
+    testbed.cust_a.ip(&["link set eth1 down"]).unwrap();
+    becomes(&daemon, "vif-b", "port_down");
+    testbed.server.ip(&["link set fab0 mtu 1328", "link set eth0 mtu 1283"]).unwrap();
+    says("`eth0` has MTU 1283 and leaves 1279 bytes to virtual interface `vif-a`: IPv6 needs 1280", 1);
+    says("`fab0` has MTU 1328", 1);
+    says("`fab0` has MTU 1329", 1);
+    testbed.server.ip(&["link set fab0 mtu 1330"]).unwrap();
+    says("`fab0` leaves IPv6 enough again", 1);
+}
+
 /// Whether an XDP program runs on a port of the server.
 fn runs_on(testbed: &Testbed, port: &str) -> bool {
     testbed.server.run(&format!("ip -d link show {port}")).unwrap().contains("xdp")
