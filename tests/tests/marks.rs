@@ -4,7 +4,6 @@
 use border_gw_tests::datagrams::{Receiver, send_marked};
 use border_gw_tests::frames::{Raw, Tap, ethernet, mac_of, set_class, udp, vxlan};
 use border_gw_tests::metrics::Scrape;
-use border_gw_tests::netns::Netns;
 use border_gw_tests::privileges::require_root;
 use border_gw_tests::testbed::{STANDARD, Testbed};
 
@@ -35,11 +34,17 @@ fn in_tunnel(tap: &Tap) -> [u8; 2] {
 }
 
 #[test]
-fn dscp_is_translated_for_a_virtual_interface_and_ecn_is_kept() {
+fn marks_are_translated_kept_and_carried_over() {
     require_root();
     let mapped = "      - name: vif-c\n        dscp: {to_vpc: {46: 34, 0: 8}, to_customer: {34: 46}}\n";
     let (testbed, _daemon) =
         Testbed::started(STANDARD, |text| text.replace("      - name: vif-c\n", mapped)).unwrap();
+    dscp_is_translated_for_a_virtual_interface_and_ecn_is_kept(&testbed);
+    nothing_is_translated_for_another(&testbed);
+    a_mark_of_congestion_that_the_underlay_makes_reaches_the_customer(&testbed);
+}
+
+fn dscp_is_translated_for_a_virtual_interface_and_ecn_is_kept(testbed: &Testbed) {
     let (customer, host) = (&testbed.cust_b, &*testbed.vpc(&testbed.host2, 5003));
     let tap = Tap::open(&testbed.host2, "eth0").unwrap();
     for (ours, theirs) in [("172.16.0.1", "10.1.0.10"), ("fd00:a::1", "fd00:1::10")] {
@@ -61,7 +66,9 @@ fn dscp_is_translated_for_a_virtual_interface_and_ecn_is_kept() {
             }
         }
     }
-    // Where nothing is translated.
+}
+
+fn nothing_is_translated_for_another(testbed: &Testbed) {
     let (customer, host) = (&testbed.cust_d, &*testbed.vpc(&testbed.host2, 5004));
     let (at_customer, in_vpc) =
         (Receiver::at(customer, "172.18.0.1").unwrap(), Receiver::at(host, "10.4.0.10").unwrap());
@@ -74,21 +81,18 @@ fn dscp_is_translated_for_a_virtual_interface_and_ecn_is_kept() {
 }
 
 /// Sends a datagram to customer b out of its VPC, whose outer packet the underlay has marked.
-fn from_underlay(testbed: &Testbed, fabric: &Netns, line: &Raw, inner: u8, outer: u8) {
+fn from_underlay(testbed: &Testbed, line: &Raw, inner: u8, outer: u8) {
     let mut packet = udp("10.1.0.10", "172.16.0.1", (5000, Receiver::port()), 64, 32).unwrap();
     set_class(&mut packet, inner);
     let router = [0x02, 0, 0x5e, 0, 0x50, 0x01];
     let frame = ethernet(router, [2, 0, 0x5e, 0, 0, 3], None, 0x0800, &packet);
     let mut packet = vxlan("192.0.2.22", "192.0.2.10", 5003, &frame).unwrap();
     set_class(&mut packet, outer);
-    let (to, from) = (mac_of(&testbed.server, "fab1").unwrap(), mac_of(fabric, "f1").unwrap());
+    let (to, from) = (mac_of(&testbed.server, "fab1").unwrap(), mac_of(&testbed.fabric, "f1").unwrap());
     assert_eq!(line.send(&[ethernet(to, from, None, 0x0800, &packet)]), 1);
 }
 
-#[test]
-fn a_mark_of_congestion_that_the_underlay_makes_reaches_the_customer() {
-    require_root();
-    let (testbed, _daemon) = Testbed::started(STANDARD, str::to_owned).unwrap();
+fn a_mark_of_congestion_that_the_underlay_makes_reaches_the_customer(testbed: &Testbed) {
     let line = Raw::open(&testbed.fabric, "f1").unwrap();
     let receiver = Receiver::at(&testbed.cust_b, "172.16.0.1").unwrap();
     // RFC 6040, section 4.2: the inner packet's DSCP stays, whatever the outer one's is.
@@ -101,14 +105,14 @@ fn a_mark_of_congestion_that_the_underlay_makes_reaches_the_customer() {
         (NOT_ECT, ECT_0, NOT_ECT),
         (46 << 2 | ECT_0, 10 << 2 | CE, 46 << 2 | CE),
     ] {
-        from_underlay(&testbed, &testbed.fabric, &line, inner, outer);
+        from_underlay(testbed, &line, inner, outer);
         assert_eq!(receiver.class().unwrap(), want, "{inner:#b} in {outer:#b}");
     }
     // Who does not know ECN cannot be told but by a loss.
     let dropped = || Scrape::of(&testbed.server).unwrap().refused("congestion");
     let before = dropped();
-    from_underlay(&testbed, &testbed.fabric, &line, NOT_ECT, CE);
-    from_underlay(&testbed, &testbed.fabric, &line, ECT_0, NOT_ECT);
+    from_underlay(testbed, &line, NOT_ECT, CE);
+    from_underlay(testbed, &line, ECT_0, NOT_ECT);
     assert_eq!(receiver.class().unwrap(), ECT_0, "the one behind it arrives first");
     assert_eq!(dropped(), before + 1);
 }
