@@ -159,7 +159,7 @@ fn started_with(change: impl FnOnce(&str) -> String) -> (Testbed, Daemon) {
 #[test]
 fn a_loss_is_counted_under_its_name_and_shown() {
     const FRAMES: u16 = 200;
-    let (testbed, daemon) = started();
+    let (testbed, mut daemon) = started();
     // A daemon that runs sees what is wrong with its own ports, and with a peer that is down, before packets are lost.
     for fault in &faults(&testbed)[..2] {
         let before = Scrape::of(&testbed.server).unwrap();
@@ -179,6 +179,19 @@ fn a_loss_is_counted_under_its_name_and_shown() {
         assert!(row["help"].as_str().is_some_and(|help| help.ends_with('.')), "{row}");
     }
     assert!(!daemon.log().contains("not counted"), "{}", daemon.log());
+    // In another mode nothing is forgotten, and what devices dropped before that is not counted again.
+    let before = Scrape::of(&testbed.server).unwrap();
+    daemon.stop().unwrap();
+    let text = fs::read_to_string(&testbed.config).unwrap();
+    fs::write(&testbed.config, in_skb_mode(&text)).unwrap();
+    daemon.restart().unwrap();
+    let after = Scrape::of(&testbed.server).unwrap();
+    assert_eq!(lost(&after, "eth2", "ring_full"), lost(&before, "eth2", "ring_full"));
+    assert_eq!(lost(&after, "eth2", "device_dropped"), 0);
+}
+
+fn in_skb_mode(text: &str) -> String {
+    text.replace("  router_id:", "  xdp_mode: skb\n  router_id:")
 }
 
 #[test]
@@ -359,8 +372,7 @@ fn what_devices_drop_in_skb_mode_is_counted_and_the_sum_holds() {
     const FRAMES: u16 = 200;
     // The server's kernel asks for neighbours once in a while.
     const OWN: u64 = 10;
-    let (testbed, mut daemon) =
-        started_with(|text| text.replace("  router_id:", "  xdp_mode: skb\n  router_id:"));
+    let (testbed, mut daemon) = started_with(in_skb_mode);
     let sum = Sum::from_now(&testbed);
     let dropped = || lost(&Scrape::of(&testbed.server).unwrap(), "eth2", "device_dropped");
     assert_eq!(dropped(), 0);
