@@ -60,6 +60,8 @@ pub enum What {
     Summary,
     /// Packets sent on by a program and lost by the kernel after that, by interface and reason
     Losses,
+    /// Lines that were given up since the daemon's start, and how long that took
+    Failovers,
 }
 
 impl What {
@@ -73,6 +75,7 @@ impl What {
             Self::Drops => "drops",
             Self::Summary => "summary",
             Self::Losses => "losses",
+            Self::Failovers => "failovers",
         }
     }
 }

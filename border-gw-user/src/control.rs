@@ -112,6 +112,7 @@ pub async fn serve(
             "/v1/drops",
             get(|context| page(context, |state, counters| json(&view::drops(state, counters)?))),
         )
+        .route("/v1/failovers", get(|context| page(context, |state, _| json(&view::failovers(state)))))
         .route(
             "/v1/losses",
             get(|context| page(context, |state, counters| json(&view::losses(state, counters)?))),

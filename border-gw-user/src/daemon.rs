@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, bail};
 use log::{error, info, warn};
@@ -18,6 +18,7 @@ use border_gw::compile::too_narrow;
 use border_gw::control;
 use border_gw::dataplane::bpf::Bpf;
 use border_gw::dataplane::pins;
+use border_gw::failover::Failovers;
 use border_gw::intent::{self, Intent, Sources};
 use border_gw::kernel::{self, Kernel, Missing, Observed};
 use border_gw::reconcile::Reconciler;
@@ -124,6 +125,9 @@ struct Daemon {
     config_error: Option<String>,
     /// Ports that leave IPv6 too little, and what was said about each.
     narrow: BTreeMap<String, String>,
+    /// What the last turn saw.
+    observed: Arc<Observed>,
+    failovers: Failovers,
 }
 
 /// Signals that end the daemon, and the one that makes it read its files.
@@ -171,6 +175,8 @@ impl Daemon {
             reconciler: Reconciler::new(dataplane),
             config_error: None,
             narrow: BTreeMap::new(),
+            observed: Arc::default(),
+            failovers: Failovers::default(),
         };
         let (state, result) = daemon.turn().await?;
         result?;
@@ -189,6 +195,9 @@ impl Daemon {
         let (mut state, result) = self.reconciler.turn(&self.intent, observed);
         state.config_error.clone_from(&self.config_error);
         self.say_what_is_narrow(&state.observed);
+        self.observed = Arc::clone(&state.observed);
+        self.failovers.converged(&self.observed, Instant::now());
+        state.failovers = Arc::new(self.failovers.clone());
         // After the tables: buckets first, then the veths.
         self.kernel.follow(&self.intent, &state.observed).await?;
         Ok((state, result.map(|_| ()).map_err(Into::into)))
@@ -219,8 +228,9 @@ impl Daemon {
                 () = tokio::time::sleep(RETRY), if failed => Cause::Kernel,
             };
             let work = async {
-                if matches!(cause, Cause::Files) {
-                    self.reload(&mut files).await;
+                match cause {
+                    Cause::Files => self.reload(&mut files).await,
+                    Cause::Kernel => self.give_up_lines().await,
                 }
                 self.publish_turn(publish).await
             };
@@ -257,6 +267,26 @@ impl Daemon {
         };
         error!("{error:#}; this is tried again in a second");
         true
+    }
+
+    /// Takes what carries nothing any more out of the buckets, before anything else is looked at.
+    async fn give_up_lines(&mut self) {
+        let lost = match self.kernel.lost(&self.intent, &self.observed).await {
+            Ok(lost) if lost.is_empty() => return,
+            Ok(lost) => lost,
+            // The turn that follows looks at everything.
+            Err(error) => return warn!("cannot look for lines that went down: {error}"),
+        };
+        let (at, detected) = (SystemTime::now(), Instant::now());
+        match self.reconciler.cut(&lost) {
+            Ok(groups) => {
+                self.failovers.rerouted(&self.intent, &lost, groups, at, (detected, Instant::now()));
+                for cause in lost.causes() {
+                    warn!("{cause}; {groups} next-hop groups go on without it");
+                }
+            }
+            Err(error) => error!("cannot take lines that went down out of their groups: {error}"),
+        }
     }
 
     /// Takes the files as they are now; what is wrong changes nothing.

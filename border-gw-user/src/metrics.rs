@@ -1,5 +1,7 @@
 //! Prometheus metrics: counters are read from the maps at scrape time, gauges from the state of the last turn.
 
+mod failovers;
+
 use std::collections::BTreeMap;
 
 use border_gw_common::abi::{INTO, OUT_OF, OWNER_ATTACHMENT, OWNER_VIF, Owner, TO_CUSTOMER, TO_VPC, VERSION};
@@ -58,6 +60,7 @@ pub fn render(state: &State, count: &impl Count) -> Result<String, Error> {
     next_hops(&page, state)?;
     too_big(&page, state, count)?;
     losses(&page, state, count)?;
+    failovers::failovers(&page, state)?;
     let mut text = Vec::new();
     TextEncoder::new().encode(&page.0.gather(), &mut text)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
@@ -258,9 +261,16 @@ fn tables(page: &Page, state: &State) -> Result<(), Error> {
             hops.with_label_values(&[name.as_str(), alive]).set(number);
         }
     }
-    for route in view::routes(state) {
-        let family = if route.prefix.contains(':') { "ipv6" } else { "ipv4" };
-        routes.with_label_values(&[route.border_gateway.as_str(), family, route.source]).inc();
+    for (slot, installed) in &state.installed.routes {
+        let (name, origins) = (view::domain(state, *slot), view::Origins::of(state, *slot));
+        let mut counts: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+        for (prefix, route) in installed {
+            let family = if prefix.addr().is_ipv4() { "ipv4" } else { "ipv6" };
+            *counts.entry((family, origins.source(*prefix, route.owner))).or_default() += 1;
+        }
+        for ((family, source), count) in counts {
+            routes.with_label_values(&[name.as_str(), family, source]).set(count);
+        }
     }
     Ok(())
 }

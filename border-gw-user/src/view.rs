@@ -1,5 +1,6 @@
 //! State and counters as rows: what `show` prints, and what the API serves. Pure.
 
+mod failovers;
 mod losses;
 mod routes;
 
@@ -20,8 +21,9 @@ use crate::intent::{BorderGateway, Cap, Tag, VirtualInterface, XdpMode};
 use crate::state::State;
 use crate::tables::{Identity, text};
 
+pub use self::failovers::{FailoverRow, failovers};
 pub use self::losses::{LossRow, losses};
-pub use self::routes::{GroupRow, NextHopRow, RouteRow, groups, next_hops, route_source, routes};
+pub use self::routes::{GroupRow, NextHopRow, Origins, RouteRow, groups, next_hops, routes};
 
 /// Reads counters: from maps, or from a test's memory.
 pub trait Count {

@@ -84,6 +84,9 @@ fn border_gateway(gateway: document::BorderGateway) -> Option<BorderGateway> {
         transit: gateway.transit,
         hash: gateway.hash,
         mss_clamp: gateway.mss_clamp,
+        routing: gateway.routing,
+        advertise: gateway.advertise.into_iter().map(|prefix| prefix.value).collect(),
+        communities: gateway.communities,
         virtual_interfaces: gateway
             .virtual_interfaces
             .into_iter()
@@ -98,6 +101,10 @@ fn virtual_interface(vif: document::VirtualInterface) -> Option<VirtualInterface
     let address = |address: document::LinkAddress| {
         Some(LinkAddress { local: address.local?.value, peer: address.peer?.value })
     };
+    let bgp = match vif.bgp {
+        Some(bgp) => Some(bgp.build()?),
+        None => None,
+    };
     Some(VirtualInterface {
         name: vif.name?.value,
         connection: vif.connection?.value,
@@ -108,6 +115,8 @@ fn virtual_interface(vif: document::VirtualInterface) -> Option<VirtualInterface
         source_validation: vif.source_validation,
         dscp: vif.dscp,
         addresses: vif.addresses.into_iter().map(address).collect::<Option<_>>()?,
+        bgp,
+        bfd: vif.bfd.map(|bfd| bfd.value),
     })
 }
 
