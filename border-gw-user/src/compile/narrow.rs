@@ -5,16 +5,13 @@ use std::net::IpAddr;
 
 use super::headers;
 use crate::intent::{Intent, VirtualInterface, VpcAttachment};
-use crate::kernel::{Observed, PortState};
-
-/// The smallest MTU that IPv6 knows (RFC 8200, section 5): no host makes its packets smaller, whatever it is told.
-const SMALLEST_MTU: u16 = 1280;
+use crate::kernel::{Observed, PortState, SMALLEST_MTU};
 
 /// What a port leaves.
 struct Narrow<'a> {
     port: &'a PortState,
     /// Bytes of IP, the least of all.
-    room: u16,
+    room: u32,
     /// `VPC attachment` or `virtual interface`.
     kind: &'static str,
     first: &'a str,
@@ -29,7 +26,7 @@ impl Narrow<'_> {
             "interface `{interface}` has MTU {} and leaves {room} bytes to {kind} `{first}`{others}: IPv6 needs {SMALLEST_MTU}, and its \
              larger packets are lost; `ip link set {interface} mtu {}`",
             port.mtu,
-            port.mtu + u32::from(SMALLEST_MTU - room)
+            port.mtu + SMALLEST_MTU - room
         )
     }
 }
@@ -37,7 +34,8 @@ impl Narrow<'_> {
 /// A sentence about each port that leaves too little to what uses IPv6, by the port's name.
 pub fn too_narrow(intent: &Intent, observed: &Observed) -> BTreeMap<String, String> {
     let mut all: BTreeMap<&str, Narrow<'_>> = BTreeMap::new();
-    let mut note = |interface, port, room, kind, name| {
+    let mut note = |interface, port, room: u16, kind, name| {
+        let room = u32::from(room);
         if room >= SMALLEST_MTU {
             return;
         }
