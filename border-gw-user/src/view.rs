@@ -106,7 +106,7 @@ pub struct VifRow {
     pub interface: String,
     /// Its tag or tags: `100`, or `200.100`.
     pub vlan: String,
-    /// `up`, `admin_down`, `port_down` or `no_neighbor`.
+    /// `up`, `draining`, `drained`, `drill`, `admin_down`, `port_down` or `no_neighbor`.
     pub state: &'static str,
     /// How the program runs on its port; none where it does not.
     pub xdp_mode: Option<&'static str>,
@@ -242,7 +242,9 @@ fn vlan(tag: Tag) -> String {
 pub fn vif_state(state: &State, vif: &VirtualInterface) -> &'static str {
     let port = state.observed.ports.get(interface(state, vif));
     let known = |peer| state.observed.neighbors.contains_key(&(vif.name.clone(), peer));
-    if !vif.enabled {
+    if let Some(state) = state.maintenance.get(&vif.name) {
+        state
+    } else if !vif.enabled {
         "admin_down"
     } else if !port.is_some_and(|port| port.up) {
         "port_down"
