@@ -17,6 +17,7 @@ use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
+use border_gw::compile::too_narrow;
 use border_gw::control::{self, Order};
 use border_gw::dataplane::bpf::Bpf;
 use border_gw::dataplane::counters::Counters;
@@ -141,6 +142,8 @@ struct Daemon {
     unsettled: bool,
     reconciler: Reconciler<Bpf>,
     config_error: Option<String>,
+    /// Ports that leave IPv6 too little, and what was said about each.
+    narrow: BTreeMap<String, String>,
     /// What the last turn saw.
     observed: Arc<Observed>,
     slots: Arc<Slots>,
@@ -215,6 +218,7 @@ impl Daemon {
             unsettled: true,
             reconciler: Reconciler::new(dataplane),
             config_error: None,
+            narrow: BTreeMap::new(),
             observed: Arc::default(),
             slots: Arc::default(),
             failovers: Failovers::default(),
@@ -239,6 +243,7 @@ impl Daemon {
         }
         let (mut state, result) = self.reconciler.turn(&self.intent, observed);
         state.config_error.clone_from(&self.config_error);
+        self.say_what_is_narrow(&state.observed);
         self.observed = Arc::clone(&state.observed);
         self.slots = Arc::clone(&state.slots);
         self.failovers.converged(&self.observed, Instant::now());
@@ -250,6 +255,18 @@ impl Daemon {
         // After the tables: buckets first, then the veths.
         self.kernel.follow(&self.intent, &state.observed).await?;
         Ok((state, result.map(|_| ()).map_err(Into::into)))
+    }
+
+    /// One line in the log for each change.
+    fn say_what_is_narrow(&mut self, observed: &Observed) {
+        let found = too_narrow(&self.intent, observed);
+        for (_, sentence) in found.iter().filter(|(port, now)| self.narrow.get(*port) != Some(now)) {
+            warn!("{sentence}");
+        }
+        for port in self.narrow.keys().filter(|port| !found.contains_key(*port)) {
+            info!("interface `{port}` leaves IPv6 enough again, or is gone");
+        }
+        self.narrow = found;
     }
 
     async fn follow(

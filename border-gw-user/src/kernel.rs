@@ -32,6 +32,7 @@ use events::Changes;
 pub use learned::{BFD_TABLE, Hop, Learned, SOURCES_TABLE};
 use netlink::{Link, Netlink};
 use ports::Ports;
+pub(crate) use preflight::SMALLEST_MTU;
 pub use preflight::{Missing, preflight};
 
 /// What the kernel says, as far as the tables depend on it.

@@ -3,6 +3,7 @@
 pub mod caps;
 pub mod config;
 pub mod daemon;
+pub mod datagrams;
 pub mod frames;
 pub mod metrics;
 pub mod netns;
