@@ -6,6 +6,7 @@ pub mod daemon;
 pub mod frames;
 pub mod metrics;
 pub mod netns;
+pub mod peer;
 pub mod privileges;
 pub mod proof;
 pub mod shim;
