@@ -217,7 +217,7 @@ impl Peer {
             Kind::Gobgp => gobgp::start(self),
             Kind::Exabgp => exabgp::start(self),
         }
-        .with_context(|| format!("{:?} in {} does not start", self.kind, self.netns))
+        .with_context(|| format!("{:?} in {} does not start: {}", self.kind, self.netns, self.log()))
     }
 
     /// How many of its sessions are established.

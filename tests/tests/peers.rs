@@ -126,3 +126,73 @@ fn gobgp_speaks_with_a_key_in_both_families() {
 fn exabgp_speaks_with_a_key_in_both_families() {
     a_session(Kind::Exabgp);
 }
+
+/// IPv4 in a session of IPv6, BFD, and routes in the kernels.
+fn one_session_for_both_families(kind: Kind) {
+    let pair = Pair::new();
+    let only_v6 = |mut config: PeerConfig, source: &str| {
+        config.sessions.remove(0);
+        config.ipv4_over_ipv6 = true;
+        config.bfd(50, 3).sources(&[source]).unwrap()
+    };
+    let left = Peer::start(&pair.left, Kind::Bird, only_v6(gateway(), "172.20.0.1")).unwrap();
+    let right = Peer::start(&pair.right, kind, only_v6(customer(), "172.21.0.1")).unwrap();
+    comes_up(&left, &right);
+    receives(&right, &["172.20.0.0/16", "fd20::/32"]);
+    receives(&left, &["172.21.0.0/16", "fd21::/32"]);
+    eventually("BFD is up", || {
+        Ok(left.birdc("show bfd sessions")?.lines().any(|line| line.contains("fd00::2") && line.contains("Up")))
+    })
+    .unwrap();
+    eventually("a ping by the learned routes", || Ok(pair.right.succeeds("ping -c 1 -W 1 172.20.0.1"))).unwrap_or_else(
+        |error| panic!("{error:#}\n{}\n{}", pair.left.run("ip route").unwrap(), pair.right.run("ip route").unwrap()),
+    );
+    let route = pair.right.run("ip route get 172.20.0.1").unwrap();
+    assert!(route.contains("src 172.21.0.1") && route.contains("via inet6"), "{route}");
+}
+
+#[test]
+fn bird_carries_ipv4_in_a_session_of_ipv6() {
+    one_session_for_both_families(Kind::Bird);
+}
+
+#[test]
+fn frr_carries_ipv4_in_a_session_of_ipv6() {
+    one_session_for_both_families(Kind::Frr);
+}
+
+#[test]
+fn a_ttl_of_one_hop_too_many_is_no_session() {
+    let pair = Pair::new();
+    let with = |config: PeerConfig, ttl| PeerConfig { ttl, ..config };
+    let left = Peer::start(&pair.left, Kind::Bird, with(gateway(), Ttl::Security)).unwrap();
+    let mut right = Peer::start(&pair.right, Kind::Gobgp, with(customer(), Ttl::Sent(254))).unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(8));
+    assert_eq!(left.established().unwrap(), 0);
+    right.stop().unwrap();
+    right.config.ttl = Ttl::Sent(255);
+    right.restart().unwrap();
+    comes_up(&left, &right);
+    for kind in [Kind::Bird, Kind::Frr, Kind::Exabgp] {
+        drop(right);
+        right = Peer::start(&pair.right, kind, with(customer(), Ttl::Security)).unwrap();
+        comes_up(&left, &right);
+    }
+}
+
+#[test]
+fn a_bird_announces_masses_and_takes_them_back() {
+    let pair = Pair::new();
+    let left = Peer::start(&pair.left, Kind::Bird, gateway()).unwrap();
+    let right = Peer::start(&pair.right, Kind::Bird, customer()).unwrap();
+    comes_up(&left, &right);
+    let count = |table: &str| -> usize {
+        let said = left.birdc(&format!("show route count table {table} where source = RTS_BGP")).unwrap();
+        let line = said.lines().find(|line| line.contains(" of ")).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    right.announce_many(2_000, 500).unwrap();
+    eventually("all of them", || Ok((count("master4"), count("master6")) == (2_001, 501))).unwrap();
+    right.announce_many(0, 0).unwrap();
+    eventually("none of them", || Ok((count("master4"), count("master6")) == (1, 1))).unwrap();
+}

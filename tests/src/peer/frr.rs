@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use anyhow::Context as _;
+use nix::unistd::{User, chown};
 use serde_json::Value;
 
 use super::{Announced, Peer, PeerConfig, Ttl};
@@ -14,6 +15,9 @@ const DAEMONS: [&str; 3] = ["zebra", "bfdd", "bgpd"];
 
 pub(super) fn start(peer: &mut Peer) -> anyhow::Result<()> {
     let directory = peer.directory.display().to_string();
+    // They give up root at once, and make their sockets then.
+    let user = User::from_name("frr")?.context("there is no user `frr`")?;
+    chown(&peer.directory, Some(user.uid), Some(user.gid))?;
     for daemon in DAEMONS {
         if daemon == "bfdd" && peer.config.bfd.is_none() {
             continue;
@@ -28,7 +32,7 @@ pub(super) fn start(peer: &mut Peer) -> anyhow::Result<()> {
         peer.spawn(
             daemon,
             &format!(
-                "/usr/lib/frr/{daemon} -S -f {directory}/{daemon}.conf -i {directory}/{daemon}.pid -z {directory}/zserv.api \
+                "/usr/lib/frr/{daemon} -f {directory}/{daemon}.conf -i {directory}/{daemon}.pid -z {directory}/zserv.api \
                  --vty_socket {directory} -A 127.0.0.1 -P 0 --log stdout{more}"
             ),
             &[],
@@ -65,7 +69,7 @@ pub(super) fn received(peer: &Peer) -> anyhow::Result<BTreeSet<String>> {
     for family in ["ipv4", "ipv6"] {
         let table = json(peer, &format!("show bgp {family} unicast json"))?;
         for (prefix, paths) in table["routes"].as_object().into_iter().flatten() {
-            let is_learned = |path: &Value| path["pathFrom"] == "external";
+            let is_learned = |path: &Value| path["peerId"] != "(unspec)";
             if paths.as_array().is_some_and(|paths| paths.iter().any(is_learned)) {
                 prefixes.insert(prefix.clone());
             }
