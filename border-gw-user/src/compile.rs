@@ -1,6 +1,7 @@
 //! From what is declared and what is seen to tables. Pure and deterministic: no clock, no socket, no file.
 
 mod headers;
+mod learned;
 mod limits;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -85,6 +86,7 @@ impl Compiler<'_> {
         for route in &gateway.routes {
             self.static_route(gateway, domain, route.prefix, &route.via);
         }
+        self.learned(gateway, domain);
         self.forbidden_sources(gateway);
         // After the customers' routes: a VPC beats a VIF, and our own addresses beat both.
         for vpc in &gateway.vpc_attachments {
@@ -165,7 +167,7 @@ impl Compiler<'_> {
 
     /// The way to a peer; a next hop where the port is up, the VIF enabled and the neighbour known.
     fn way_to_peer(&mut self, gateway: &BorderGateway, vif: &VirtualInterface, peer: IpAddr) -> Way {
-        let way = identity(["vif", &gateway.name, &vif.name, &peer.to_string()]);
+        let way = way_to_peer(&gateway.name, &vif.name, peer);
         let known = self.observed.neighbors.get(&(vif.name.clone(), peer));
         let Some(connection) = self.intent.connection(&vif.connection) else { return way };
         let info = WayInfo {
@@ -178,6 +180,9 @@ impl Compiler<'_> {
             mac: known.copied(),
         };
         self.tables.ways.insert(way, info);
+        if self.observed.bfd_down.contains(&(vif.name.clone(), peer)) {
+            return way;
+        }
         let port = self.line_port(vif).filter(|port| port.up);
         let (Some(mac), Some(port), true) = (known, port, vif.enabled) else { return way };
         let next_hop = headers::to_customer(
@@ -328,12 +333,17 @@ impl Compiler<'_> {
         self.route(domain, prefix, Target { owner: Owner::new(OWNER_VIF, first), group: Some(group) });
     }
 
+    /// What belongs to VPCs and to links: no route toward a customer and no source lies inside.
+    fn inside_networks(gateway: &BorderGateway) -> BTreeSet<IpNet> {
+        let cidrs = gateway.vpc_attachments.iter().flat_map(|vpc| vpc.cidrs.iter().copied());
+        let links = gateway.virtual_interfaces.iter().flat_map(|vif| &vif.addresses);
+        cidrs.chain(links.map(|link| link.local.trunc())).collect()
+    }
+
     /// A route toward a customer may cover VPCs and other lines, and a VIF without validation covers everything: none of their
     /// addresses becomes a source by that. (A route inside a CIDR or a link subnet is refused with the document.)
     fn forbidden_sources(&mut self, gateway: &BorderGateway) {
-        let cidrs = gateway.vpc_attachments.iter().flat_map(|vpc| vpc.cidrs.iter().copied());
-        let links = gateway.virtual_interfaces.iter().flat_map(|vif| &vif.addresses);
-        let forbidden: BTreeSet<IpNet> = cidrs.chain(links.map(|link| link.local.trunc())).collect();
+        let forbidden = Self::inside_networks(gateway);
         for vif in &gateway.virtual_interfaces {
             let sources = self.tables.sources.entry(self.slots.vifs[&vif.name]).or_default();
             let covered: Vec<IpNet> = if vif.source_validation {
@@ -368,6 +378,11 @@ impl Compiler<'_> {
     fn route(&mut self, domain: u32, prefix: IpNet, target: Target) {
         self.tables.routes.entry(domain).or_default().insert(prefix, target);
     }
+}
+
+/// The identity of the next hop that leads to a peer.
+pub fn way_to_peer(gateway: &str, vif: &str, peer: IpAddr) -> Identity {
+    identity(["vif", gateway, vif, &peer.to_string()])
 }
 
 /// From where errors about IPv6 packets come: zeros without an address of that family.

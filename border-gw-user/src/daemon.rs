@@ -5,7 +5,7 @@ mod files;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, bail};
 use log::{error, info, warn};
@@ -16,8 +16,9 @@ use tokio::sync::watch;
 use border_gw::control;
 use border_gw::dataplane::bpf::Bpf;
 use border_gw::dataplane::pins;
+use border_gw::failover::Failovers;
 use border_gw::intent::{self, Intent, Sources};
-use border_gw::kernel::{self, Kernel, Missing};
+use border_gw::kernel::{self, Kernel, Missing, Observed};
 use border_gw::reconcile::Reconciler;
 use border_gw::state::State;
 
@@ -120,6 +121,9 @@ struct Daemon {
     unsettled: bool,
     reconciler: Reconciler<Bpf>,
     config_error: Option<String>,
+    /// What the last turn saw.
+    observed: Arc<Observed>,
+    failovers: Failovers,
 }
 
 /// Signals that end the daemon, and the one that makes it read its files.
@@ -166,6 +170,8 @@ impl Daemon {
             unsettled: true,
             reconciler: Reconciler::new(dataplane),
             config_error: None,
+            observed: Arc::default(),
+            failovers: Failovers::default(),
         };
         let (state, result) = daemon.turn().await?;
         result?;
@@ -183,6 +189,9 @@ impl Daemon {
         }
         let (mut state, result) = self.reconciler.turn(&self.intent, observed);
         state.config_error.clone_from(&self.config_error);
+        self.observed = Arc::clone(&state.observed);
+        self.failovers.converged(&self.observed, Instant::now());
+        state.failovers = Arc::new(self.failovers.clone());
         // After the tables: buckets first, then the veths.
         self.kernel.follow(&self.intent, &state.observed).await?;
         Ok((state, result.map(|_| ()).map_err(Into::into)))
@@ -201,8 +210,9 @@ impl Daemon {
                 () = tokio::time::sleep(RETRY), if failed => Cause::Kernel,
             };
             let work = async {
-                if matches!(cause, Cause::Files) {
-                    self.reload(&mut files).await;
+                match cause {
+                    Cause::Files => self.reload(&mut files).await,
+                    Cause::Kernel => self.give_up_lines().await,
                 }
                 self.publish_turn(publish).await
             };
@@ -239,6 +249,26 @@ impl Daemon {
         };
         error!("{error:#}; this is tried again in a second");
         true
+    }
+
+    /// Takes what carries nothing any more out of the buckets, before anything else is looked at.
+    async fn give_up_lines(&mut self) {
+        let lost = match self.kernel.lost(&self.intent, &self.observed).await {
+            Ok(lost) if lost.is_empty() => return,
+            Ok(lost) => lost,
+            // The turn that follows looks at everything.
+            Err(error) => return warn!("cannot look for lines that went down: {error}"),
+        };
+        let (at, detected) = (SystemTime::now(), Instant::now());
+        match self.reconciler.cut(&lost) {
+            Ok(groups) => {
+                self.failovers.rerouted(&self.intent, &lost, groups, at, (detected, Instant::now()));
+                for cause in lost.causes() {
+                    warn!("{cause}; {groups} next-hop groups go on without it");
+                }
+            }
+            Err(error) => error!("cannot take lines that went down out of their groups: {error}"),
+        }
     }
 
     /// Takes the files as they are now; what is wrong changes nothing.

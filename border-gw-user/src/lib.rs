@@ -6,6 +6,7 @@ pub mod cli;
 pub mod compile;
 pub mod control;
 pub mod dataplane;
+pub mod failover;
 pub mod intent;
 pub mod kernel;
 pub mod metrics;

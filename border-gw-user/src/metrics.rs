@@ -258,9 +258,16 @@ fn tables(page: &Page, state: &State) -> Result<(), Error> {
             hops.with_label_values(&[name.as_str(), alive]).set(number);
         }
     }
-    for route in view::routes(state) {
-        let family = if route.prefix.contains(':') { "ipv6" } else { "ipv4" };
-        routes.with_label_values(&[route.border_gateway.as_str(), family, route.source]).inc();
+    for (slot, installed) in &state.installed.routes {
+        let (name, origins) = (view::domain(state, *slot), view::Origins::of(state, *slot));
+        let mut counts: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+        for (prefix, route) in installed {
+            let family = if prefix.addr().is_ipv4() { "ipv4" } else { "ipv6" };
+            *counts.entry((family, origins.source(*prefix, route.owner))).or_default() += 1;
+        }
+        for ((family, source), count) in counts {
+            routes.with_label_values(&[name.as_str(), family, source]).set(count);
+        }
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::failover::Failovers;
 use crate::intent::{Intent, XdpMode};
 use crate::kernel::Observed;
 use crate::tables::{Installed, Slots, Tables};
@@ -30,4 +31,6 @@ pub struct State {
     pub last_failure: Option<String>,
     /// Why the files could not be loaded again: what runs is what was there before.
     pub config_error: Option<String>,
+    /// Failovers since the daemon's start.
+    pub failovers: Arc<Failovers>,
 }

@@ -21,7 +21,7 @@ use crate::state::State;
 use crate::tables::{Identity, text};
 
 pub use self::losses::{LossRow, losses};
-pub use self::routes::{GroupRow, NextHopRow, RouteRow, groups, next_hops, route_source, routes};
+pub use self::routes::{GroupRow, NextHopRow, Origins, RouteRow, groups, next_hops, routes};
 
 /// Reads counters: from maps, or from a test's memory.
 pub trait Count {
