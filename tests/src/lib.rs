@@ -2,6 +2,7 @@
 
 pub mod caps;
 pub mod config;
+pub mod customers;
 pub mod daemon;
 pub mod frames;
 pub mod metrics;

@@ -300,7 +300,10 @@ impl Peer {
     pub fn log(&self) -> String {
         let files = fs::read_dir(&self.directory).into_iter().flatten().flatten().map(|entry| entry.path());
         let logs = files.filter(|path| path.extension().is_some_and(|ending| ending == "log"));
-        logs.map(|path| format!("{}:\n{}", path.display(), fs::read_to_string(&path).unwrap_or_default())).collect()
+        let said: Vec<_> = logs
+            .map(|path| format!("{}:\n{}", path.display(), fs::read_to_string(&path).unwrap_or_default()))
+            .collect();
+        said.join("\n")
     }
 
     fn netns(&self) -> ManuallyDrop<Netns> {

@@ -84,7 +84,9 @@ fn a_session(kind: Kind) {
     receives(&left, &["172.21.0.0/16", "fd21::/32"]);
     right
         .announce(&[
-            Announced::from("172.22.0.0/16").path(&[65099, 65098]).communities(&["65000:7100", "65000:7100:0"]),
+            Announced::from("172.22.0.0/16")
+                .path(&[65099, 65098])
+                .communities(&["65000:7100", "65000:7100:0"]),
             "fd22::/32".into(),
         ])
         .unwrap();
@@ -141,12 +143,20 @@ fn one_session_for_both_families(kind: Kind) {
     receives(&right, &["172.20.0.0/16", "fd20::/32"]);
     receives(&left, &["172.21.0.0/16", "fd21::/32"]);
     eventually("BFD is up", || {
-        Ok(left.birdc("show bfd sessions")?.lines().any(|line| line.contains("fd00::2") && line.contains("Up")))
+        Ok(left
+            .birdc("show bfd sessions")?
+            .lines()
+            .any(|line| line.contains("fd00::2") && line.contains("Up")))
     })
     .unwrap();
-    eventually("a ping by the learned routes", || Ok(pair.right.succeeds("ping -c 1 -W 1 172.20.0.1"))).unwrap_or_else(
-        |error| panic!("{error:#}\n{}\n{}", pair.left.run("ip route").unwrap(), pair.right.run("ip route").unwrap()),
-    );
+    eventually("a ping by the learned routes", || Ok(pair.right.succeeds("ping -c 1 -W 1 172.20.0.1")))
+        .unwrap_or_else(|error| {
+            panic!(
+                "{error:#}\n{}\n{}",
+                pair.left.run("ip route").unwrap(),
+                pair.right.run("ip route").unwrap()
+            )
+        });
     let route = pair.right.run("ip route get 172.20.0.1").unwrap();
     assert!(route.contains("src 172.21.0.1") && route.contains("via inet6"), "{route}");
 }

@@ -65,26 +65,28 @@ pub(super) fn received(peer: &Peer) -> anyhow::Result<BTreeSet<String>> {
 
 fn config(config: &PeerConfig) -> String {
     let mut text = format!("router id {};\nprotocol device {{ scan time 1; }}\n", config.router_id);
+    // RFC 8326: what is about to go is the last choice.
+    text.push_str("filter graceful { if (65535, 0) ~ bgp_community then bgp_local_pref = 0; accept; }\n");
     for (family, v6) in [("ipv4", false), ("ipv6", true)] {
         let source = config.source(v6).map_or_else(String::new, |source| format!("krt_prefsrc = {source}; "));
-        text.push_str(&format!(
+        text.extend([format!(
             "protocol kernel kernel_{family} {{\n  merge paths on limit 64;\n  {family} {{ import none; export filter {{ if source \
              != RTS_BGP then reject; {source}accept; }}; }};\n}}\n"
-        ));
+        )]);
         let routes: Vec<_> = config.announced.iter().filter(|route| route.is_v6() == v6).collect();
-        text.push_str(&format!("protocol static static_{family} {{\n  {family};\n"));
+        text.extend([format!("protocol static static_{family} {{\n  {family};\n")]);
         for route in routes {
-            text.push_str(&format!("  {}\n", static_route(route)));
+            text.extend([format!("  {}\n", static_route(route))]);
         }
         text.push_str("}\n");
     }
     if let Some(bfd) = config.bfd {
         let interval = bfd.interval_ms;
-        text.push_str(&format!(
+        text.extend([format!(
             "protocol bfd {{\n  interface \"*\" {{ min rx interval {interval} ms; min tx interval {interval} ms; multiplier {}; \
              }};\n}}\n",
             bfd.multiplier
-        ));
+        )]);
     }
     for number in 0..config.sessions.len() {
         text.push_str(&session(config, number));
@@ -96,11 +98,11 @@ fn static_route(route: &Announced) -> String {
     let mut attributes = String::new();
     // The first that is prepended ends up last.
     for asn in route.path.iter().rev() {
-        attributes.push_str(&format!("bgp_path.prepend({asn}); "));
+        attributes.extend([format!("bgp_path.prepend({asn}); ")]);
     }
     for community in &route.communities {
         let kind = if community.matches(':').count() == 1 { "bgp_community" } else { "bgp_large_community" };
-        attributes.push_str(&format!("{kind}.add(({})); ", community.replace(':', ", ")));
+        attributes.extend([format!("{kind}.add(({})); ", community.replace(':', ", "))]);
     }
     let attributes = if attributes.is_empty() { attributes } else { format!(" {{ {attributes}}}") };
     format!("route {} unreachable{attributes};", route.prefix)
@@ -127,7 +129,9 @@ fn session(config: &PeerConfig, number: usize) -> String {
     }
     for family in config.families(remote) {
         let extended = if *family == "ipv4" && remote.is_ipv6() { "extended next hop on; " } else { "" };
-        lines.push(format!("{family} {{ {extended}import all; export where source = RTS_STATIC; }};"));
+        lines.push(format!(
+            "{family} {{ {extended}import filter graceful; export where source = RTS_STATIC; }};"
+        ));
     }
     format!("protocol bgp peer{number} {{\n  {}\n}}\n", lines.join("\n  "))
 }

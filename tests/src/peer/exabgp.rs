@@ -31,7 +31,9 @@ pub(super) fn start(peer: &mut Peer) -> anyhow::Result<()> {
     let announced = peer.config.announced.clone();
     say(peer, "announce", &announced)?;
     let log = peer.path("exabgp.log");
-    eventually("exabgp starts", || Ok(fs::read_to_string(&log)?.contains("loaded new configuration successfully")))
+    eventually("exabgp starts", || {
+        Ok(fs::read_to_string(&log)?.contains("loaded new configuration successfully"))
+    })
 }
 
 pub(super) fn say(peer: &Peer, what: &str, routes: &[Announced]) -> anyhow::Result<()> {
@@ -42,14 +44,14 @@ pub(super) fn say(peer: &Peer, what: &str, routes: &[Announced]) -> anyhow::Resu
             let mut line = format!("neighbor {remote} {what} route {} next-hop self", route.prefix);
             let path: Vec<_> = route.path.iter().map(u32::to_string).collect();
             if !path.is_empty() {
-                line.push_str(&format!(" as-path [ {} {} ]", peer.config.asn, path.join(" ")));
+                line.extend([format!(" as-path [ {} {} ]", peer.config.asn, path.join(" "))]);
             }
             let (ordinary, large) = route.split_communities();
             if !ordinary.is_empty() {
-                line.push_str(&format!(" community [ {} ]", ordinary.join(" ")));
+                line.extend([format!(" community [ {} ]", ordinary.join(" "))]);
             }
             if !large.is_empty() {
-                line.push_str(&format!(" large-community [ {} ]", large.join(" ")));
+                line.extend([format!(" large-community [ {} ]", large.join(" "))]);
             }
             writeln!(commands, "{line}")?;
         }
@@ -119,7 +121,8 @@ fn neighbor(config: &PeerConfig, local: IpAddr, remote: IpAddr) -> String {
         Ttl::Security => lines.extend(["outgoing-ttl 255;", "incoming-ttl 255;"].map(str::to_owned)),
         Ttl::Sent(ttl) => lines.push(format!("outgoing-ttl {ttl};")),
     }
-    let families: Vec<_> = config.families(remote).iter().map(|family| format!("{family} unicast;")).collect();
+    let families: Vec<_> =
+        config.families(remote).iter().map(|family| format!("{family} unicast;")).collect();
     lines.push(format!("family {{ {} }}", families.join(" ")));
     let graceful = if config.graceful_restart { " graceful-restart 120;" } else { "" };
     lines.push(format!("capability {{ asn4 enable;{graceful} }}"));

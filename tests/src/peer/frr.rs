@@ -134,9 +134,9 @@ fn zebra(config: &PeerConfig) -> String {
     let mut text = String::new();
     for (family, v6) in [("ip", false), ("ipv6", true)] {
         if let Some(source) = config.source(v6) {
-            text.push_str(&format!(
+            text.extend([format!(
                 "route-map SOURCE-{family} permit 10\n set src {source}\n{family} protocol bgp route-map SOURCE-{family}\n"
-            ));
+            )]);
         }
     }
     text
@@ -186,7 +186,8 @@ fn bgpd(config: &PeerConfig) -> String {
         lines.push(format!("address-family {family} unicast"));
         let routes = config.announced.iter().filter(|route| route.is_v6() == (family == "ipv6"));
         lines.extend(routes.map(network));
-        let sessions = config.sessions.iter().filter(|(_, remote)| config.families(*remote).contains(&family));
+        let sessions =
+            config.sessions.iter().filter(|(_, remote)| config.families(*remote).contains(&family));
         lines.extend(sessions.map(|(_, remote)| format!("neighbor {remote} activate")));
         lines.push("exit-address-family".to_owned());
     }

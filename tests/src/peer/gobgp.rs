@@ -65,14 +65,14 @@ fn change(peer: &Peer, what: &str, routes: &[Announced]) -> anyhow::Result<()> {
         let mut words = format!("global rib {what} -a {family} {}", route.prefix);
         if !route.path.is_empty() {
             let path: Vec<_> = route.path.iter().map(u32::to_string).collect();
-            words.push_str(&format!(" aspath {}", path.join(",")));
+            words.extend([format!(" aspath {}", path.join(","))]);
         }
         let (ordinary, large) = route.split_communities();
         if !ordinary.is_empty() {
-            words.push_str(&format!(" community {}", ordinary.join(",")));
+            words.extend([format!(" community {}", ordinary.join(","))]);
         }
         if !large.is_empty() {
-            words.push_str(&format!(" large-community {}", large.join(",")));
+            words.extend([format!(" large-community {}", large.join(","))]);
         }
         ask(peer, &words)?;
     }
@@ -96,9 +96,9 @@ fn neighbor(config: &PeerConfig, local: IpAddr, remote: IpAddr) -> String {
         config.remote_asn
     );
     if let Some(password) = &config.password {
-        text.push_str(&format!("    auth-password = \"{password}\"\n"));
+        text.extend([format!("    auth-password = \"{password}\"\n")]);
     }
-    text.push_str(&format!("  [neighbors.transport.config]\n    local-address = \"{local}\"\n"));
+    text.extend([format!("  [neighbors.transport.config]\n    local-address = \"{local}\"\n")]);
     text.push_str("  [neighbors.timers.config]\n    connect-retry = 5\n    idle-hold-time-after-reset = 1\n");
     match config.ttl {
         Ttl::Ordinary => {}
@@ -106,18 +106,18 @@ fn neighbor(config: &PeerConfig, local: IpAddr, remote: IpAddr) -> String {
             text.push_str("  [neighbors.ttl-security.config]\n    enabled = true\n    ttl-min = 255\n");
         }
         Ttl::Sent(ttl) => {
-            text.push_str(&format!(
+            text.extend([format!(
                 "  [neighbors.ebgp-multihop.config]\n    enabled = true\n    multihop-ttl = {ttl}\n"
-            ));
+            )]);
         }
     }
     if config.graceful_restart {
         text.push_str("  [neighbors.graceful-restart.config]\n    enabled = true\n    restart-time = 120\n");
     }
     for family in config.families(remote) {
-        text.push_str(&format!(
+        text.extend([format!(
             "  [[neighbors.afi-safis]]\n    [neighbors.afi-safis.config]\n      afi-safi-name = \"{family}-unicast\"\n"
-        ));
+        )]);
         if config.graceful_restart {
             text.push_str("    [neighbors.afi-safis.mp-graceful-restart.config]\n      enabled = true\n");
         }
