@@ -16,7 +16,7 @@ use crate::proof::eventually;
 use crate::testbed::Testbed;
 
 /// Key of all sessions that have one.
-pub const KEY: &str = "a key of 22 characters";
+pub const KEY: &str = "a-key-of-22-characters";
 /// The gateway's autonomous system.
 pub const GATEWAY: u32 = 65000;
 
@@ -122,7 +122,7 @@ pub fn lead_to_vpc(customer: &Netns, line: Line, routes: &[(&str, &str)]) -> any
 /// Waits until all sessions of a router are established.
 pub fn comes_up(peer: &Peer, daemon: &Daemon) -> anyhow::Result<()> {
     eventually("all sessions are established", || peer.is_established())
-        .with_context(|| format!("{:?}\n{}\n{}", peer.kind, peer.log(), daemon.log()))
+        .with_context(|| format!("{:?}\n{}\n{}\n{}", peer.kind, peer.view(), peer.log(), daemon.log()))
 }
 
 /// Learned routes of a border gateway: prefix, and the VIFs that it leads to.

@@ -283,6 +283,17 @@ impl Peer {
         bird::ask(self, command)
     }
 
+    /// The daemon's own view of its sessions, for messages.
+    pub fn view(&self) -> String {
+        let view = match self.kind {
+            Kind::Bird => bird::ask(self, "show protocols all"),
+            Kind::Frr => frr::view(self),
+            Kind::Gobgp => gobgp::view(self),
+            Kind::Exabgp => Ok(String::new()),
+        };
+        view.unwrap_or_else(|error| format!("{error:#}"))
+    }
+
     /// SIGTERM: sessions are closed.
     pub fn stop(&mut self) -> anyhow::Result<()> {
         for process in self.processes.drain(..).rev() {

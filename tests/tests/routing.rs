@@ -182,8 +182,8 @@ fn the_operator_s_own_frr_in_the_namespace() {
     let namespace = inside(&testbed, "bgw-1");
     let own = Peer::start(&namespace, Kind::Frr, own.password(KEY)).unwrap();
     let mut peer = Peer::start(&testbed.cust_a, Kind::Bird, of_a(&[A, B]).password(KEY)).unwrap();
-    comes_up(&peer, &daemon).unwrap();
     comes_up(&own, &daemon).unwrap();
+    comes_up(&peer, &daemon).unwrap();
     assert!(namespace.processes("bird").is_empty(), "no BIRD runs beside it");
     let both: &[&str] = &["vif-a", "vif-b"];
     learns(&daemon, "bgw-1", &[("172.16.0.0/16", both), ("fd00:a::/48", both)])

@@ -66,7 +66,7 @@ pub(super) fn received(peer: &Peer) -> anyhow::Result<BTreeSet<String>> {
 fn config(config: &PeerConfig) -> String {
     let mut text = format!("router id {};\nprotocol device {{ scan time 1; }}\n", config.router_id);
     // RFC 8326: what is about to go is the last choice.
-    text.push_str("filter graceful { if (65535, 0) ~ bgp_community then bgp_local_pref = 0; accept; }\n");
+    text.push_str("filter last_choice { if (65535, 0) ~ bgp_community then bgp_local_pref = 0; accept; }\n");
     for (family, v6) in [("ipv4", false), ("ipv6", true)] {
         let source = config.source(v6).map_or_else(String::new, |source| format!("krt_prefsrc = {source}; "));
         text.extend([format!(
@@ -130,7 +130,7 @@ fn session(config: &PeerConfig, number: usize) -> String {
     for family in config.families(remote) {
         let extended = if *family == "ipv4" && remote.is_ipv6() { "extended next hop on; " } else { "" };
         lines.push(format!(
-            "{family} {{ {extended}import filter graceful; export where source = RTS_STATIC; }};"
+            "{family} {{ {extended}import filter last_choice; export where source = RTS_STATIC; }};"
         ));
     }
     format!("protocol bgp peer{number} {{\n  {}\n}}\n", lines.join("\n  "))

@@ -53,6 +53,10 @@ fn vtysh(peer: &Peer, commands: &[String]) -> anyhow::Result<String> {
     crate::netns::output(&mut command)
 }
 
+pub(super) fn view(peer: &Peer) -> anyhow::Result<String> {
+    vtysh(peer, &["show bgp summary".to_owned(), "show running-config".to_owned()])
+}
+
 fn json(peer: &Peer, command: &str) -> anyhow::Result<Value> {
     let said = vtysh(peer, &[command.to_owned()])?;
     serde_json::from_str(&said).with_context(|| format!("{command}: {said}"))

@@ -28,6 +28,10 @@ fn ask(peer: &Peer, words: &str) -> anyhow::Result<String> {
     peer.netns().run(&format!("gobgp -u 127.0.0.1 -p 50051 {words}"))
 }
 
+pub(super) fn view(peer: &Peer) -> anyhow::Result<String> {
+    ask(peer, "neighbor")
+}
+
 fn neighbors(peer: &Peer) -> anyhow::Result<Vec<Value>> {
     let said = ask(peer, "neighbor -j")?;
     serde_json::from_str(&said).with_context(|| format!("gobgp neighbor -j: {said}"))
