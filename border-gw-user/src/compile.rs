@@ -370,9 +370,19 @@ impl Compiler<'_> {
         let names: Vec<_> = ways.iter().map(|way| way.to_string()).collect();
         let parts = ["group", &gateway.name].into_iter().chain(names.iter().map(String::as_str));
         let id = identity(parts);
-        let live = ways.iter().copied().filter(|way| self.tables.next_hops.contains_key(way)).collect();
+        let mut live: Vec<Way> =
+            ways.iter().copied().filter(|way| self.tables.next_hops.contains_key(way)).collect();
+        // A line that is drained carries what no other can.
+        if live.iter().any(|way| !self.is_drained(*way)) {
+            live.retain(|way| !self.is_drained(*way));
+        }
         self.tables.groups.insert(id, Members { domain, live, declared: ways });
         id
+    }
+
+    fn is_drained(&self, way: Way) -> bool {
+        !self.intent.drained.is_empty()
+            && self.tables.ways.get(&way).is_some_and(|way| self.intent.drained.contains_key(&way.name))
     }
 
     fn route(&mut self, domain: u32, prefix: IpNet, target: Target) {

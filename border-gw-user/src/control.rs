@@ -1,6 +1,8 @@
-//! HTTP for people and machines who only read: on the control socket everything, on the metrics address `/metrics`.
+//! HTTP for people and machines: on the metrics address `/metrics` and whether all is well; on the control socket everything, and
+//! the few orders that change something.
 
 mod connections;
+mod orders;
 mod socket;
 
 use std::io;
@@ -12,12 +14,13 @@ use axum::Router;
 use axum::extract::State as Shared;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use serde::Serialize;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use self::connections::LIMITS;
+pub use self::orders::{Order, orders};
 use self::socket::SocketFile;
 use crate::dataplane;
 use crate::dataplane::counters::{Counters, hold_still};
@@ -77,6 +80,7 @@ pub async fn listen(intent: &Intent) -> Result<Listeners, Error> {
 /// What a request can see.
 struct Context {
     states: watch::Receiver<State>,
+    orders: mpsc::Sender<Order>,
     counters: Counters,
     /// Reading a hundred thousand counters takes time: scrapers queue here, and not in memory.
     turns: Semaphore,
@@ -92,9 +96,10 @@ pub async fn serve(
     listeners: Listeners,
     gateway: String,
     states: watch::Receiver<State>,
+    orders: mpsc::Sender<Order>,
 ) -> Result<(), ServeError> {
     let counters = Counters::open(&gateway)?;
-    let context = Arc::new(Context { states, counters, turns: Semaphore::new(AT_ONCE) });
+    let context = Arc::new(Context { states, orders, counters, turns: Semaphore::new(AT_ONCE) });
     let metrics = Router::new()
         .route("/metrics", get(|context| page(context, metrics_page)))
         .route("/healthz", get(|| async { "ok\n" }))
@@ -112,6 +117,10 @@ pub async fn serve(
             "/v1/drops",
             get(|context| page(context, |state, counters| json(&view::drops(state, counters)?))),
         )
+        .route("/v1/vifs/{vif}/drain", post(orders::drain))
+        .route("/v1/vifs/{vif}/undrain", post(orders::undrain))
+        .route("/v1/vifs/{vif}/drill", post(orders::drill))
+        .route("/v1/failovers", get(|context| page(context, |state, _| json(&view::failovers(state)))))
         .route(
             "/v1/losses",
             get(|context| page(context, |state, counters| json(&view::losses(state, counters)?))),

@@ -32,7 +32,7 @@ pub use self::bandwidth::{MAX_BURST, MAX_RATE, MIN_RATE, default_burst};
 use self::diagnostic::Place;
 pub use self::diagnostic::{Diagnostic, Errors};
 pub use self::document::DEFAULT_CONTROL;
-pub use self::routing::{Accept, Bfd, Bgp, Community, Password, Routing, Secret};
+pub use self::routing::{Accept, Bfd, Bgp, Community, Drain, Password, Routing, Secret};
 pub use self::sources::{Places, Sources};
 
 /// Reads a configuration file, everything that it names, and checks all of it.
@@ -63,6 +63,15 @@ pub fn control(path: &Path) -> Option<PathBuf> {
     }
 }
 
+/// A time as the configuration writes it, such as `300ms` or `10m`.
+///
+/// # Errors
+///
+/// What is wrong with it, and what would be right.
+pub fn duration(text: &str) -> Result<std::time::Duration, String> {
+    values::duration(text).map_err(|wrong| format!("{}: {}", wrong.message, wrong.help))
+}
+
 /// A whole server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Intent {
@@ -76,6 +85,8 @@ pub struct Intent {
     pub border_gateways: Vec<BorderGateway>,
     /// What it was read from, and where more of it may appear.
     pub sources: Sources,
+    /// Virtual interfaces that are being taken out of service, by command: no document says so.
+    pub drained: BTreeMap<String, Drain>,
 }
 
 /// The server.

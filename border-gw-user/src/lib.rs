@@ -9,6 +9,7 @@ pub mod dataplane;
 pub mod failover;
 pub mod intent;
 pub mod kernel;
+pub mod maintenance;
 pub mod metrics;
 pub mod reconcile;
 pub mod state;

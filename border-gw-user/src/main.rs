@@ -40,6 +40,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
             Ok(cli::print(|out| cli::check::write(out, &compiled, &notes))?)
         }
         Command::Show(show) => Ok(cli::show::show(show).await?),
+        Command::Drain(target) => Ok(cli::maintain::drain(target).await?),
+        Command::Undrain(target) => Ok(cli::maintain::undrain(target).await?),
+        Command::Drill(drill) => Ok(cli::maintain::drill(drill).await?),
     }
 }
 

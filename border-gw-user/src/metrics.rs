@@ -1,5 +1,7 @@
 //! Prometheus metrics: counters are read from the maps at scrape time, gauges from the state of the last turn.
 
+mod failovers;
+
 use std::collections::BTreeMap;
 
 use border_gw_common::abi::{INTO, OUT_OF, OWNER_ATTACHMENT, OWNER_VIF, Owner, TO_CUSTOMER, TO_VPC, VERSION};
@@ -58,6 +60,7 @@ pub fn render(state: &State, count: &impl Count) -> Result<String, Error> {
     next_hops(&page, state)?;
     too_big(&page, state, count)?;
     losses(&page, state, count)?;
+    failovers::failovers(&page, state)?;
     let mut text = Vec::new();
     TextEncoder::new().encode(&page.0.gather(), &mut text)?;
     Ok(String::from_utf8_lossy(&text).into_owned())

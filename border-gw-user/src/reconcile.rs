@@ -123,6 +123,7 @@ impl<D: Dataplane> Reconciler<D> {
             last_failure: self.last_failure.clone(),
             config_error: None,
             failovers: Arc::default(),
+            maintenance: Arc::default(),
         };
         self.last = Some(last);
         (state, result)

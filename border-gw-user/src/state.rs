@@ -31,6 +31,8 @@ pub struct State {
     pub last_failure: Option<String>,
     /// Why the files could not be loaded again: what runs is what was there before.
     pub config_error: Option<String>,
+    /// Virtual interfaces out of service by command: `draining`, `drained` or `drill`.
+    pub maintenance: Arc<BTreeMap<String, &'static str>>,
     /// Failovers since the daemon's start.
     pub failovers: Arc<Failovers>,
 }

@@ -1,5 +1,6 @@
 //! State and counters as rows: what `show` prints, and what the API serves. Pure.
 
+mod failovers;
 mod losses;
 mod routes;
 
@@ -20,6 +21,7 @@ use crate::intent::{BorderGateway, Cap, Tag, VirtualInterface, XdpMode};
 use crate::state::State;
 use crate::tables::{Identity, text};
 
+pub use self::failovers::{FailoverRow, failovers};
 pub use self::losses::{LossRow, losses};
 pub use self::routes::{GroupRow, NextHopRow, Origins, RouteRow, groups, next_hops, routes};
 
@@ -104,7 +106,7 @@ pub struct VifRow {
     pub interface: String,
     /// Its tag or tags: `100`, or `200.100`.
     pub vlan: String,
-    /// `up`, `admin_down`, `port_down` or `no_neighbor`.
+    /// `up`, `draining`, `drained`, `drill`, `admin_down`, `port_down` or `no_neighbor`.
     pub state: &'static str,
     /// How the program runs on its port; none where it does not.
     pub xdp_mode: Option<&'static str>,
@@ -240,7 +242,9 @@ fn vlan(tag: Tag) -> String {
 pub fn vif_state(state: &State, vif: &VirtualInterface) -> &'static str {
     let port = state.observed.ports.get(interface(state, vif));
     let known = |peer| state.observed.neighbors.contains_key(&(vif.name.clone(), peer));
-    if !vif.enabled {
+    if let Some(state) = state.maintenance.get(&vif.name) {
+        state
+    } else if !vif.enabled {
         "admin_down"
     } else if !port.is_some_and(|port| port.up) {
         "port_down"

@@ -1,6 +1,6 @@
 //! From a document in which nothing is wrong to an intent.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use border_gw_common::net::MacAddr;
@@ -37,6 +37,7 @@ pub(super) fn build(document: Document, sources: Sources) -> Option<Intent> {
             .collect::<Option<_>>()?,
         border_gateways: border_gateways.into_iter().map(border_gateway).collect::<Option<_>>()?,
         sources,
+        drained: BTreeMap::new(),
     })
 }
 

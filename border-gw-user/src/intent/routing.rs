@@ -113,3 +113,12 @@ pub struct Bfd {
     /// How many may be missed.
     pub multiplier: u8,
 }
+
+/// How far a virtual interface is taken out of service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drain {
+    /// Both sides are asked to prefer other lines (RFC 8326).
+    Announced,
+    /// Its sessions are down.
+    Down,
+}

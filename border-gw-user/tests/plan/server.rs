@@ -111,6 +111,7 @@ pub(super) fn intent() -> Intent {
             ),
         ],
         sources: Sources::default(),
+        drained: std::collections::BTreeMap::new(),
     }
 }
 
