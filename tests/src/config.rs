@@ -154,3 +154,15 @@ pub fn without_caps(text: &str) -> String {
     let kept = text.lines().filter(|line| !line.starts_with("        bandwidth: "));
     kept.flat_map(|line| [line, "\n"]).collect()
 }
+
+/// A configuration with `vif-f` on a third line of customer a, `eth4`.
+pub fn with_third_line(text: &str) -> String {
+    let line = "  - {name: line-f, interface: eth4, kind: dedicated}\nborder_gateways:\n";
+    let vif = "      - name: vif-f\n        connection: line-f\n        vlan: 100\n        addresses:\n          \
+               - {local: 169.254.12.2/30, peer: 169.254.12.1}\n          - {local: \"fd00:12::2/126\", peer: \"fd00:12::1\"}\n";
+    text.replacen("border_gateways:\n", line, 1).replacen(
+        "    virtual_interfaces:\n",
+        &format!("    virtual_interfaces:\n{vif}"),
+        1,
+    )
+}

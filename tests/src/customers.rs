@@ -35,6 +35,8 @@ pub struct Line {
 pub const A: Line = Line { vif: "vif-a", asn: 65010, net: "10" };
 /// The second.
 pub const B: Line = Line { vif: "vif-b", asn: 65010, net: "11" };
+/// The third, where [`Testbed::connect_third_line`] has made it.
+pub const F: Line = Line { vif: "vif-f", asn: 65010, net: "12" };
 /// VIF of customer b, with the addresses of [`A`].
 pub const C: Line = Line { vif: "vif-c", asn: 65010, net: "10" };
 /// VIF of customer d.
@@ -85,18 +87,27 @@ pub fn testbed(
     change: impl FnOnce(String) -> String,
 ) -> anyhow::Result<(Testbed, Daemon)> {
     let testbed = Testbed::new()?;
-    write_key(&testbed, KEY)?;
-    let mut text = config::without_routes(&config::standard(&testbed.run));
+    let daemon = start(&testbed, keys, change)?;
+    Ok((testbed, daemon))
+}
+
+/// Starts such a gateway in a topology.
+pub fn start(
+    testbed: &Testbed,
+    keys: &[(Line, &[&str])],
+    change: impl FnOnce(String) -> String,
+) -> anyhow::Result<Daemon> {
+    write_key(testbed, KEY)?;
+    let mut text = change(config::without_routes(&config::standard(&testbed.run)));
     for (line, keys) in keys {
         text = config::with_keys_of_vif(&text, line.vif, keys);
     }
-    fs::write(&testbed.config, change(text))?;
+    fs::write(&testbed.config, text)?;
     // What is learned leads to the VPCs, and nothing else does.
     for customer in [&testbed.cust_a, &testbed.cust_b, &testbed.cust_d, &testbed.cust_e] {
         forget_vpcs(customer)?;
     }
-    let daemon = Daemon::start(&testbed.server, &testbed.config)?;
-    Ok((testbed, daemon))
+    Daemon::start(&testbed.server, &testbed.config)
 }
 
 const VPCS: [&str; 6] =

@@ -22,6 +22,20 @@ pub fn udp(from: &str, to: &str, ports: (u16, u16), ttl: u8, len: usize) -> anyh
     Ok(packet)
 }
 
+/// The same IPv4 packet with another DSCP and ECN (the byte behind the version), whose header's checksum is right.
+#[must_use]
+pub fn with_tos(mut packet: Vec<u8>, tos: u8) -> Vec<u8> {
+    // RFC 1624, section 3: what the word had goes, what it has comes.
+    let sum = u32::from(!u16::from_be_bytes([packet[10], packet[11]]))
+        + u32::from(!u16::from(packet[1]))
+        + u32::from(tos);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    packet[1] = tos;
+    packet
+}
+
 /// A router advertisement from a link-local address to all nodes.
 pub fn router_advertisement() -> anyhow::Result<Vec<u8>> {
     let (from, to) = ("fe80::bad".parse::<std::net::Ipv6Addr>()?, "ff02::1".parse::<std::net::Ipv6Addr>()?);

@@ -4,6 +4,8 @@ pub mod caps;
 pub mod config;
 pub mod customers;
 pub mod daemon;
+pub mod failover;
+pub mod figures;
 pub mod frames;
 pub mod metrics;
 pub mod netns;

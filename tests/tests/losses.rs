@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use border_gw_common::abi::VERSION;
 use border_gw_tests::daemon::Daemon;
-use border_gw_tests::frames::{Raw, ethernet, mac_of, udp, vxlan};
+use border_gw_tests::frames::{Raw, ethernet, mac_of, udp, vxlan, with_tos};
 use border_gw_tests::metrics::Scrape;
 use border_gw_tests::netns::{Netns, output};
 use border_gw_tests::privileges::require_root;
@@ -20,14 +20,7 @@ use border_gw_tests::testbed::Testbed;
 
 /// An IPv4 datagram with [`MARK`], whose checksum is right.
 fn marked(from: &str, to: &str, port: u16, len: usize) -> Vec<u8> {
-    let mut packet = udp(from, to, (port, 9), 64, len).unwrap();
-    packet[1] = MARK;
-    let sum = u16::from_be_bytes([packet[10], packet[11]]);
-    // RFC 1624: the word changes from 0x4500, and the sum with it.
-    let sum = u32::from(!sum) + u32::from(MARK);
-    let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
-    packet[10..12].copy_from_slice(&sum.to_be_bytes());
-    packet
+    with_tos(udp(from, to, (port, 9), 64, len).unwrap(), MARK)
 }
 
 /// A frame from the VPC of customer b to him: out by `eth2`, whose peer is his `eth0`.

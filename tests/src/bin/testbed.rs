@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use border_gw_common::abi::VERSION;
 use border_gw_tests::caps;
 use border_gw_tests::daemon::{Daemon, binary};
+use border_gw_tests::failover;
 use border_gw_tests::netns::sweep;
 use border_gw_tests::proof::{self, PROOFS};
 use border_gw_tests::stop;
@@ -37,7 +38,8 @@ fn act(arguments: &[String]) -> anyhow::Result<()> {
         ["run"] => run(),
         ["check"] => check(),
         ["bench", "caps", options @ ..] => caps::bench(options),
-        _ => bail!("usage: testbed run | check | bench caps [--check] [--json FILE]"),
+        ["bench", "failover", options @ ..] => failover::bench(options),
+        _ => bail!("usage: testbed run | check | bench caps|failover [--check] [--json FILE]"),
     }
 }
 
