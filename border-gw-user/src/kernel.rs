@@ -7,7 +7,7 @@ mod ethtool;
 mod events;
 mod learned;
 mod netlink;
-mod netns;
+pub(crate) mod netns;
 mod ports;
 mod preflight;
 mod routes;

@@ -12,6 +12,7 @@ pub mod kernel;
 pub mod maintenance;
 pub mod metrics;
 pub mod reconcile;
+pub mod routing;
 pub mod state;
 pub mod tables;
 pub mod view;

@@ -71,7 +71,9 @@ impl Daemon {
         if changes.is_empty() {
             return false;
         }
-        changes.iter().for_each(|change| info!("{change}"));
+        for change in &changes {
+            info!("{change}");
+        }
         self.intent = Arc::new(self.maintenance.applied(&self.declared));
         true
     }
