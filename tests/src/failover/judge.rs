@@ -27,6 +27,8 @@ pub(super) struct Observed {
 pub(super) struct Judgement {
     /// For each event: how long the flows of the line were away, in milliseconds.
     pub(super) outages_ms: Vec<f64>,
+    /// Events whose line had no flows, or had them still when the lines came back.
+    pub(super) without_effect: usize,
     /// Datagrams lost of flows that no event concerns, and of the others before the first event.
     pub(super) lost_of_others: usize,
     /// Flows of surviving lines that used another line.
@@ -48,6 +50,10 @@ impl Observed {
             let lost = self.lost(event.at..end, |flow| of_line.contains(&flow));
             let per_ms = self.per_ms * of_line.len() as f64 / self.flows as f64;
             judgement.outages_ms.push(if of_line.is_empty() { 0.0 } else { lost as f64 / per_ms });
+            let stays = |flow: &usize| self.line_before(*flow, returned) == Some(event.line);
+            if of_line.is_empty() || (0..self.flows).any(|flow| stays(&flow)) {
+                judgement.without_effect += 1;
+            }
             concerned.extend(of_line);
         }
         let first = events.first().map_or(self.lines.len(), |event| event.at);
@@ -125,15 +131,23 @@ mod tests {
             // A flow of the line before; one that survives; and the line after its return.
             50 | 101 | 302 => *line = None,
             100..300 if number % 4 == 3 => *line = Some(2),
+            100..300 => *line = Some(1),
             _ => {}
         });
         let want = Judgement {
-            outages_ms: vec![1.0 / 0.5 * 0.0],
+            outages_ms: vec![0.0],
             lost_of_others: 2,
             moved: 1,
             lost_after_return: 1,
+            ..Judgement::default()
         };
         assert_eq!(observed.judge(&CUT, 300), want);
+    }
+
+    #[test]
+    fn an_event_that_nothing_follows_is_told() {
+        assert_eq!(run(|_, _| ()).judge(&CUT, 300).without_effect, 1, "its flows stay");
+        assert_eq!(run(|_, line| *line = Some(1)).judge(&CUT, 300).without_effect, 1, "it had none");
     }
 
     #[test]
