@@ -7,6 +7,7 @@ pub mod daemon;
 pub mod failover;
 pub mod figures;
 pub mod frames;
+pub mod masses;
 pub mod metrics;
 pub mod netns;
 pub mod peer;

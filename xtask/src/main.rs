@@ -38,7 +38,7 @@ enum Task {
     },
     /// Measure, each figure beside its control
     Bench {
-        /// What to measure, with exit code 1 when figures are out of bounds: `caps`, `failover`
+        /// What to measure, with exit code 1 when figures are out of bounds: `caps`, `failover`, `routes`
         #[arg(long)]
         check: Option<String>,
         /// Write the figures to a file as well

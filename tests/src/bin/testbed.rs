@@ -8,6 +8,7 @@ use border_gw_common::abi::VERSION;
 use border_gw_tests::caps;
 use border_gw_tests::daemon::{Daemon, binary};
 use border_gw_tests::failover;
+use border_gw_tests::masses;
 use border_gw_tests::netns::sweep;
 use border_gw_tests::proof::{self, PROOFS};
 use border_gw_tests::stop;
@@ -39,7 +40,8 @@ fn act(arguments: &[String]) -> anyhow::Result<()> {
         ["check"] => check(),
         ["bench", "caps", options @ ..] => caps::bench(options),
         ["bench", "failover", options @ ..] => failover::bench(options),
-        _ => bail!("usage: testbed run | check | bench caps|failover [--check] [--json FILE]"),
+        ["bench", "routes", options @ ..] => masses::bench(options),
+        _ => bail!("usage: testbed run | check | bench caps|failover|routes [--check] [--json FILE]"),
     }
 }
 
