@@ -111,6 +111,14 @@ impl Netns {
         Ok(Running(child.with_context(|| format!("cannot start `{line}` in {}", self.name))?))
     }
 
+    /// Processes of a program in here.
+    pub fn processes(&self, program: &str) -> Vec<Pid> {
+        let is_program = |pid: &Pid| {
+            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == program)
+        };
+        processes_in(std::slice::from_ref(&self.name)).into_iter().filter(is_program).collect()
+    }
+
     /// Does something in here, on a thread of its own.
     pub fn inside<T: Send + 'static>(
         &self,

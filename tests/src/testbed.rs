@@ -221,6 +221,19 @@ impl Testbed {
         Ok(line)
     }
 
+    /// One more line of customer a: `eth4` of the server, to his `eth2`, with link subnets 169.254.12.0/30 and `fd00:12::/126`.
+    pub fn connect_third_line(&mut self) -> anyhow::Result<()> {
+        cable(&self.server, "eth4", &self.cust_a, "eth2", self.sizes.line)?;
+        let line = tag(&self.cust_a, self.tagging, "eth2", SINGLE)?;
+        let port = &line.interface;
+        self.cust_a.ip(&[
+            &format!("address add 169.254.12.1/30 dev {port}"),
+            &format!("address add fd00:12::1/126 dev {port} nodad"),
+        ])?;
+        self.lines.push(line);
+        Ok(())
+    }
+
     fn customers(&mut self) -> anyhow::Result<()> {
         let single = |outer| Tags { outer, ..SINGLE };
         let q_in_q = Tags { tpid: 0x88a8, outer: 200, inner: 100 };
