@@ -60,7 +60,7 @@ reasons! {
     IpHeaderLength = "ip_header_length", "An IPv4 header length below 20 bytes or beyond the packet.";
     IpTotalLength = "ip_total_length", "An IP length beyond the frame or below its header.";
     IpChecksum = "ip_checksum", "A wrong IPv4 header checksum.";
-    ExtensionHeaders = "extension_headers", "More IPv6 extension headers than are followed, or one that is forbidden (RFC 5095).";
+    ExtensionHeaders = "extension_headers", "More IPv6 extension headers than are followed.";
     MartianSource = "martian_source", "A source that is multicast, broadcast, loopback or unspecified.";
     MartianDestination = "martian_destination", "A destination that is loopback, unspecified or reserved.";
     UnicastInBroadcast = "unicast_in_broadcast", "An IP unicast in a broadcast or multicast frame.";
@@ -91,6 +91,8 @@ reasons! {
     UnknownHostPort = "unknown_host_port", "Sent by the kernel on an interface that the program does not know.";
     KernelNotForwarded = "kernel_not_forwarded", "Sent by the kernel toward a VPC, to an address that is not in it.";
     Congestion = "congestion", "Marked as congested in the tunnel, and the packet inside cannot carry the mark (RFC 6040).";
+    SourceRoute = "source_route", "A way that the sender picks, around every check: an IPv4 source route, loose or strict (RFC 7126), or an IPv6 routing header of type 0 (RFC 5095).";
+    IpOptions = "ip_options", "An IPv4 option that ends beyond the header, or whose length is none.";
 }
 
 /// Reasons that a sender is told, in the order of their counters.

@@ -179,6 +179,9 @@ fn ipv4<P: Packet>(packet: &mut P, at: usize, end: usize) -> Result<Ip, DropReas
     if checksum::fold(total) != 0xffff {
         return Err(DropReason::IpChecksum);
     }
+    if header_len > 20 {
+        packet.check_options(at, header_len)?;
+    }
     Ok(ip)
 }
 
@@ -250,7 +253,7 @@ fn extension<P: Packet>(packet: &mut P, ip: &mut Ip) -> Result<bool, DropReason>
         }
         AUTHENTICATION => (usize::from(header[1]) + 2) * 4,
         // Type 0 is a way around every check of sources and destinations (RFC 5095).
-        ROUTING if header[2] == 0 => return Err(DropReason::ExtensionHeaders),
+        ROUTING if header[2] == 0 => return Err(DropReason::SourceRoute),
         _ => (usize::from(header[1]) + 1) * 8,
     };
     ip.protocol = header[0];

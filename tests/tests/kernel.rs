@@ -20,6 +20,8 @@ mod flows;
 mod host;
 #[path = "../../border-gw-ebpf/tests/path/line.rs"]
 mod line;
+#[path = "../../border-gw-ebpf/tests/path/options.rs"]
+mod options;
 #[path = "../../border-gw-ebpf/tests/path/precedence.rs"]
 mod precedence;
 #[path = "../../border-gw-ebpf/tests/path/punts.rs"]

@@ -17,7 +17,7 @@ use border_gw_ebpf::Outcome;
 use border_gw_ebpf::mss::{self, Segment};
 use border_gw_ebpf::packet::{MAX_OFFSET, MAX_SUMMED, Packet};
 use border_gw_ebpf::tables::Tables as _;
-use border_gw_ebpf::{checksum, error, fabric, host, line};
+use border_gw_ebpf::{checksum, error, fabric, host, line, options};
 
 use crate::maps::{self, Maps, SUMMED_AT_ONCE};
 
@@ -130,6 +130,25 @@ extern "C" fn clamp_mss(ctx: *mut xdp_md, at: u32, end: u32, most: u32) -> u32 {
     0
 }
 
+/// [`options::check`], as [`clamp_mss`] is called: [`SOUND`], or why not.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn check_options(ctx: *mut xdp_md, at: u32, header_len: u32) -> u32 {
+    let ctx = XdpContext::new(ctx);
+    match options::check(&mut Frame(&ctx), at as usize, header_len as usize) {
+        Ok(()) => SOUND,
+        Err(DropReason::SourceRoute) => SOURCE_ROUTE,
+        Err(_) => MALFORMED,
+    }
+}
+
+/// What [`check_options`] returns.
+const SOUND: u32 = 0;
+/// See [`SOUND`].
+const SOURCE_ROUTE: u32 = 1;
+/// See [`SOUND`].
+const MALFORMED: u32 = 2;
+
 struct Frame<'a>(&'a XdpContext);
 
 impl Packet for Frame<'_> {
@@ -194,6 +213,15 @@ impl Packet for Frame<'_> {
         let by = len as i32 - self.len() as i32;
         // SAFETY: as above.
         unsafe { bpf_xdp_adjust_tail(self.0.ctx, by) == 0 }
+    }
+
+    #[inline(always)]
+    fn check_options(&mut self, at: usize, header_len: usize) -> Result<(), DropReason> {
+        match check_options(self.0.ctx, at as u32, header_len as u32) {
+            SOUND => Ok(()),
+            SOURCE_ROUTE => Err(DropReason::SourceRoute),
+            _ => Err(DropReason::IpOptions),
+        }
     }
 
     #[inline(always)]

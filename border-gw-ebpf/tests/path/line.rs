@@ -194,7 +194,7 @@ fn ip_headers_are_sound_or_refused() {
                         &[2, 0, 1, 0, 0, 0, 0, 0xfd, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9],
                     ),
                 ),
-                Drop::ExtensionHeaders,
+                Drop::SourceRoute,
             ),
             dropped(
                 "a routing header of type 0 behind another header",
@@ -202,7 +202,7 @@ fn ip_headers_are_sound_or_refused() {
                     VIF_A,
                     &sound_v6().extension(60, &[0, 1, 4, 0, 0, 0, 0]).extension(43, &[0, 0, 0, 0, 0, 0, 0]),
                 ),
-                Drop::ExtensionHeaders,
+                Drop::SourceRoute,
             ),
             dropped(
                 "an extension header longer than the packet",

@@ -14,6 +14,7 @@ mod flows;
 mod host;
 mod line;
 mod mss;
+mod options;
 mod precedence;
 mod properties;
 mod punts;

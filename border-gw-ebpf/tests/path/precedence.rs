@@ -74,7 +74,8 @@ impl Draft {
     fn packet(&self) -> Vec<u8> {
         let packet = self.datagram.bytes();
         let len = packet.len() as u16 + self.longer;
-        let packet = set(packet, 0, &[self.version << 4 | self.header_words]);
+        let words = self.header_words + (self.datagram.options.len() / 4) as u8;
+        let packet = set(packet, 0, &[self.version << 4 | words]);
         let packet = with_checksum(set(packet, 2, &len.to_be_bytes()));
         if self.bad_sum { set(packet.clone(), 10, &[packet[10] ^ 1]) } else { packet }
     }
@@ -95,12 +96,13 @@ impl Draft {
 }
 
 /// What is wrong with an IP packet itself, in the order of the design.
-const IP: [Fault; 10] = [
+const IP: [Fault; 11] = [
     (Drop::EtherType, "type", |draft| draft.ether_type = 0x8137),
     (Drop::IpVersion, "version", |draft| draft.version = 7),
-    (Drop::IpHeaderLength, "words", |draft| draft.header_words = 4),
+    (Drop::IpHeaderLength, "words", |draft| draft.header_words = 0),
     (Drop::IpTotalLength, "length", |draft| draft.longer = 1),
     (Drop::IpChecksum, "sum", |draft| draft.bad_sum = true),
+    (Drop::SourceRoute, "options", |draft| draft.datagram.options = vec![131, 3, 4, 0]),
     (Drop::MartianSource, "source", |draft| draft.source("127.0.0.1")),
     (Drop::Multicast, "destination", |draft| draft.destination("239.1.1.1")),
     (Drop::Broadcast, "destination", |draft| draft.destination("255.255.255.255")),
