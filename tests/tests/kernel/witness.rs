@@ -11,7 +11,7 @@ use border_gw::dataplane::counters::{Counters, NO_TALLY};
 use border_gw::dataplane::{Dataplane as _, pins};
 use border_gw::intent::XdpMode;
 use border_gw::tables::Op;
-use border_gw_common::abi::{Entry, Flow, OWNER_ATTACHMENT, OWNER_VIF, Owner, Tally, map as names};
+use border_gw_common::abi::{Entry, Flow, OWNER_ATTACHMENT, OWNER_VIF, Owner, Tally, TooBig, map as names};
 use border_gw_common::verdict::Verdict;
 use border_gw_ebpf::Outcome;
 use border_gw_tests::netns::{output, remove_run, run_name};
@@ -93,6 +93,7 @@ fn egress(verdict: Verdict, ingress: u32) -> Option<u32> {
 struct Noted {
     states: BTreeMap<u32, u64>,
     traffic: BTreeMap<(Owner, u32), Flow>,
+    too_big: BTreeMap<u64, TooBig>,
     /// In nanoseconds.
     clock: u64,
 }
@@ -108,12 +109,14 @@ struct Traces {
     /// Policers whose state changed.
     charged: BTreeSet<u32>,
     traffic: BTreeMap<(Owner, u32), Flow>,
+    /// By identity of the next hop.
+    too_big: BTreeMap<u64, TooBig>,
 }
 
 impl Noted {
     fn of(tables: &Memory) -> Self {
         let states = tables.policers.keys().map(|policer| (*policer, tables.state(*policer))).collect();
-        Self { states, traffic: tables.traffic(), clock: tables.clock.get() }
+        Self { states, traffic: tables.traffic(), too_big: tables.too_big(), clock: tables.clock.get() }
     }
 
     fn since(&self, before: &Self, outcome: Outcome) -> Traces {
@@ -155,6 +158,7 @@ impl Noted {
             tally,
             charged: changed(&before.states, &self.states),
             traffic: difference(&before.traffic, &self.traffic),
+            too_big: larger(&before.too_big, &self.too_big),
         }
     }
 }
@@ -178,6 +182,16 @@ fn difference(
     };
     let flows = after.iter().map(|(key, flow)| (*key, less(key, flow)));
     flows.filter(|(_, flow)| *flow != Flow::default()).collect()
+}
+
+/// What was counted as too big since.
+fn larger(before: &BTreeMap<u64, TooBig>, after: &BTreeMap<u64, TooBig>) -> BTreeMap<u64, TooBig> {
+    let less = |key, counts: &TooBig| {
+        let old = before.get(key).copied().unwrap_or_default();
+        TooBig { with_df: counts.with_df - old.with_df, without_df: counts.without_df - old.without_df }
+    };
+    let all = after.iter().map(|(key, counts)| (*key, less(key, counts)));
+    all.filter(|(_, counts)| *counts != TooBig::default()).collect()
 }
 
 /// The programs, loaded, in a network namespace of this thread's own.
@@ -275,6 +289,7 @@ impl Kernel {
         let tally = self.counters.tally(scope).unwrap();
         let states = self.states(tables);
         let traffic = self.traffic(tables);
+        let too_big = self.counters.too_big().unwrap();
         // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let context = [0, bytes.len() as u32, 0, ifindex, 0, 0].map(u32::to_ne_bytes).concat();
         let mut out = vec![0; bytes.len() + 256];
@@ -292,6 +307,7 @@ impl Kernel {
             tally: since(&tally, &self.counters.tally(scope).unwrap()),
             charged: changed(&states, &self.states(tables)),
             traffic: difference(&traffic, &self.traffic(tables)),
+            too_big: larger(&too_big, &self.counters.too_big().unwrap()),
         };
         (traces, out)
     }
