@@ -3,7 +3,7 @@
 
 use border_gw_common::abi::{
     AttachmentPolicer, Complaint, Entry, V4, VifPolicer, attachment_policer, attachment_scope, entry_scope,
-    vif_policer, vif_scope,
+    port_policer, vif_policer, vif_scope,
 };
 use border_gw_common::verdict::{DropReason, ERRORS, Verdict};
 
@@ -11,7 +11,7 @@ use crate::Outcome;
 use crate::answer;
 use crate::fabric::{Outer, return_to_vtep};
 use crate::headers::Ip;
-use crate::icmp::{self, Refusal};
+use crate::icmp::{self, Refusal, Teller};
 use crate::packet::Packet;
 use crate::screen::{Reach, Screened};
 use crate::tables::Tables;
@@ -52,7 +52,7 @@ pub fn complain<T: Tables>(
 
 /// Makes the error that a complaint asks for, out of the packet that it is about; or drops it, when nobody may be told.
 #[inline(always)]
-pub fn error<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Outcome {
+pub fn error<P: Packet, T: Tables>(packet: &mut P, tables: &T, ifindex: u32) -> Outcome {
     let Some(about) = &tables.complaint() else {
         return Outcome { scope: entry_scope(Entry::Host), verdict: Verdict::Drop(DropReason::Truncated) };
     };
@@ -60,7 +60,7 @@ pub fn error<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Outcome {
     let (scope, made) = if about.entry == Entry::Line as u32 {
         (vif_scope(about.index), on_line(packet, tables, about, reason))
     } else {
-        (attachment_scope(about.index), in_vpc(packet, tables, about, reason))
+        (attachment_scope(about.index), in_vpc(packet, tables, ifindex, about, reason))
     };
     Outcome { scope, verdict: made.map_or_else(Verdict::Drop, |()| Verdict::Refuse(reason)) }
 }
@@ -85,9 +85,13 @@ fn on_line<P: Packet, T: Tables>(
     reason: DropReason,
 ) -> Result<(), DropReason> {
     let vif = tables.vif(about.index).ok_or(reason)?;
-    let source = if about.version == V4 { &vif.error_v4 } else { &vif.error_v6 };
-    let policer = vif_policer(about.index, VifPolicer::Error);
-    icmp::replace(packet, tables, about, reason, source, policer)?;
+    let which = if reason == DropReason::TooBig { VifPolicer::TooBig } else { VifPolicer::Error };
+    let teller = Teller {
+        source: if about.version == V4 { &vif.error_v4 } else { &vif.error_v6 },
+        limiter: vif_policer(about.index, which),
+        port: port_policer(u32::from(vif.port)),
+    };
+    icmp::replace(packet, tables, about, reason, &teller)?;
     answer::return_frame(packet, 0, vif.mac)
 }
 
@@ -101,16 +105,23 @@ const INNER_V6: usize = 14 + 40 + 8 + 8;
 fn in_vpc<P: Packet, T: Tables>(
     packet: &mut P,
     tables: &T,
+    ifindex: u32,
     about: &Complaint,
     reason: DropReason,
 ) -> Result<(), DropReason> {
     let attachment = tables.attachment(about.index).ok_or(reason)?;
     let settings = tables.settings().ok_or(reason)?;
-    let source = if about.version == V4 { &attachment.error_v4 } else { &attachment.error_v6 };
-    let policer = attachment_policer(about.index, AttachmentPolicer::Error);
+    let port = tables.port(ifindex).ok_or(reason)?;
+    let too_big = reason == DropReason::TooBig;
+    let which = if too_big { AttachmentPolicer::TooBig } else { AttachmentPolicer::Error };
+    let teller = Teller {
+        source: if about.version == V4 { &attachment.error_v4 } else { &attachment.error_v6 },
+        limiter: attachment_policer(about.index, which),
+        port: port_policer(port.index),
+    };
     // What stands behind the inner packet goes, too: the outer lengths follow from where that ended.
     let behind = about.outer_end as i32 - (about.at + about.len) as i32;
-    let grown = icmp::replace(packet, tables, about, reason, source, policer)? - behind;
+    let grown = icmp::replace(packet, tables, about, reason, &teller)? - behind;
     let inner = if about.outer_version == V4 { INNER_V4 } else { INNER_V6 };
     answer::return_frame(packet, inner, attachment.router_mac)?;
     set_outer_class(packet, about)?;

@@ -128,7 +128,7 @@ impl Compiler<'_> {
             tags_len,
             mac: port.as_ref().map(|port| port.mac).unwrap_or_default(),
             mtu: headers::line_mtu(vif, port.as_ref()),
-            reserved: 0,
+            port: self.line_index(vif) as u16,
             error_v4: self.error_v4(vif.addresses.iter().map(|link| link.local.addr())),
             error_v6: error_v6(vif.addresses.iter().map(|link| link.local.addr())),
         };
@@ -161,6 +161,12 @@ impl Compiler<'_> {
     fn line_port(&self, vif: &VirtualInterface) -> Option<&PortState> {
         let connection = self.intent.connection(&vif.connection)?;
         self.observed.ports.get(&connection.interface)
+    }
+
+    /// Index of the policer of a VIF's port.
+    fn line_index(&self, vif: &VirtualInterface) -> u32 {
+        let connection = self.intent.connection(&vif.connection);
+        connection.map_or(0, |connection| self.ports[connection.interface.as_str()])
     }
 
     /// The way to a peer; a next hop where the port is up, the VIF enabled and the neighbour known.

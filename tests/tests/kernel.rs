@@ -20,6 +20,8 @@ mod fabric;
 mod flows;
 #[path = "../../border-gw-ebpf/tests/path/host.rs"]
 mod host;
+#[path = "../../border-gw-ebpf/tests/path/limits.rs"]
+mod limits;
 #[path = "../../border-gw-ebpf/tests/path/line.rs"]
 mod line;
 #[path = "../../border-gw-ebpf/tests/path/mss.rs"]

@@ -56,7 +56,7 @@ fn host(ctx: XdpContext) -> u32 {
 #[xdp(frags)]
 fn error(ctx: XdpContext) -> u32 {
     let ifindex = ifindex(&ctx);
-    let outcome = error::error(&mut Frame(&ctx), &Maps);
+    let outcome = error::error(&mut Frame(&ctx), &Maps, ifindex);
     finish(&ctx, ifindex, outcome)
 }
 

@@ -12,6 +12,7 @@ mod errors;
 mod fabric;
 mod flows;
 mod host;
+mod limits;
 mod line;
 mod mss;
 mod options;

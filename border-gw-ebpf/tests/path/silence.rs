@@ -244,6 +244,10 @@ fn only_whole_messages_between_hosts_are_told_of() {
         (22, Verdict::Refuse(Drop::TtlExpired)),
     ] {
         world.complain(&Complaint { len, ..complaint });
-        assert_eq!(error::error(&mut frame.clone(), &world).verdict, want, "a packet of {len} bytes");
+        assert_eq!(
+            error::error(&mut frame.clone(), &world, line.ifindex()).verdict,
+            want,
+            "a packet of {len} bytes"
+        );
     }
 }

@@ -188,7 +188,8 @@ pub(crate) fn world(underlay: Underlay) -> Memory {
     // Generous caps everywhere, so that what is charged is seen.
     let vifs = (VIF_A * VIF_POLICERS)..((VIF_DOWN + 1) * VIF_POLICERS);
     let vpcs = [VPC, NESTED, VPC_OTHER].into_iter().flat_map(|vpc| {
-        [AttachmentPolicer::Punt, AttachmentPolicer::Error].map(|which| attachment_policer(vpc, which))
+        [AttachmentPolicer::Punt, AttachmentPolicer::Error, AttachmentPolicer::TooBig]
+            .map(|which| attachment_policer(vpc, which))
     });
     let connections =
         [1, 2].into_iter().flat_map(|c| [TO_VPC, TO_CUSTOMER].map(|to| connection_policer(c, to)));
@@ -228,7 +229,7 @@ fn lines(world: &mut Memory) {
             tags_len: if inner == 0 { 4 } else { 8 },
             mac: port_mac(port),
             mtu: 1500,
-            reserved: 0,
+            port: port_index(port) as u16,
             // Nobody is told anything, but where a case says so.
             error_v4: [0; 16],
             error_v6: [0; 16],
