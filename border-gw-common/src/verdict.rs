@@ -83,7 +83,7 @@ reasons! {
     VifCap = "vif_cap", "Over the bandwidth of the virtual interface.";
     ConnectionCap = "connection_cap", "Over the bandwidth of the connection.";
     PortCap = "port_cap", "Over the speed of the port that it leaves by.";
-    NoEgress = "no_egress", "The interface that it should leave by is not known to the program.";
+    NoEgress = "no_egress", "The interface that it should leave by is not known to the program, or the next hop's record is of no known kind.";
     Headroom = "headroom", "No room in front of the frame for the header that it needs.";
     VxlanMalformed = "vxlan_malformed", "Addressed to our VTEP and port, and not VXLAN.";
     UnknownVni = "unknown_vni", "No attachment has this VNI.";

@@ -504,9 +504,9 @@ fn routes_lead_into_vpcs() {
             dropped("one byte too many", sound().len(fits + 1), Drop::TooBig),
             dropped("one byte too many in IPv6", sound_v6().len(fits + 1), Drop::TooBig),
             dropped("no headroom", sound(), Drop::Headroom).with_room(41, 0),
-            dropped("a record that is of no known kind", sound(), Drop::NextHopDead)
+            dropped("a record that is of no known kind", sound(), Drop::NoEgress)
                 .when(|world| world.next_hops.get_mut(&101).unwrap().encapsulation = 9),
-            dropped("a record whose header has no known length", sound(), Drop::NextHopDead)
+            dropped("a record whose header has no known length", sound(), Drop::NoEgress)
                 .when(|world| world.next_hops.get_mut(&101).unwrap().header_len = 50),
             Case::line(
                 "with transit, to the other line",

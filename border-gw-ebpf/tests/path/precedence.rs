@@ -152,7 +152,7 @@ fn on_a_line_faults_are_named_in_the_order_of_the_design() {
         }),
         (Drop::PortCap, "port cap", |draft| draft.full(port_policer(port_index(FABRIC)))),
         (Drop::Headroom, "room", |draft| draft.room = 41),
-        (Drop::NextHopDead, "record", |draft| {
+        (Drop::NoEgress, "record", |draft| {
             draft.world.next_hops.values_mut().for_each(|each| each.header_len = 20);
         }),
     ];

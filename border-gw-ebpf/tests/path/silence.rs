@@ -210,6 +210,14 @@ fn some_reasons_are_nobodys_business() {
         vec![
             silent("a next hop of another border gateway", line, "10.91.0.1", Drop::NextHopForeign),
             silent("back into the attachment", vpc, "10.1.9.9", Drop::Hairpin),
+            silent("a next hop of no known kind", line, "10.1.2.3", Drop::NoEgress).when(|world| {
+                speak(world);
+                world.next_hops.values_mut().for_each(|next_hop| next_hop.encapsulation = 9);
+            }),
+            silent("a next hop of no known kind", vpc, "172.16.0.5", Drop::NoEgress).when(|world| {
+                speak(world);
+                world.next_hops.values_mut().for_each(|next_hop| next_hop.header_len = 20);
+            }),
             silent("over a cap", line, "10.1.2.3", Drop::VifCap).when(move |world| {
                 speak(world);
                 world.policers.insert(to_vpc, policer(8, 0));
