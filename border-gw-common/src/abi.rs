@@ -313,6 +313,9 @@ pub const SOURCE_ROUTED: SourceClass = 3;
 pub const SOURCE_OWN: SourceClass = 4;
 /// An address of a VPC attachment or of another VIF's link subnet: never a source here.
 pub const SOURCE_FORBIDDEN: SourceClass = 5;
+/// The network or broadcast address of the link subnet: no host's, and nobody is told anything there (RFC 1812, section 4.3.2.7;
+/// RFC 4443, section 2.4 (e)).
+pub const SOURCE_MARTIAN: SourceClass = 6;
 
 /// A next-hop group.
 #[repr(C)]

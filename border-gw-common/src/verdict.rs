@@ -61,7 +61,7 @@ reasons! {
     IpTotalLength = "ip_total_length", "An IP length beyond the frame or below its header.";
     IpChecksum = "ip_checksum", "A wrong IPv4 header checksum.";
     ExtensionHeaders = "extension_headers", "More IPv6 extension headers than are followed.";
-    MartianSource = "martian_source", "A source that is multicast, broadcast, loopback or unspecified.";
+    MartianSource = "martian_source", "A source that is multicast, broadcast, loopback or unspecified, or the network or broadcast address of the link subnet.";
     MartianDestination = "martian_destination", "A destination that is loopback, unspecified or reserved.";
     UnicastInBroadcast = "unicast_in_broadcast", "An IP unicast in a broadcast or multicast frame.";
     Multicast = "multicast", "A multicast beyond the link, or any from a VPC.";
@@ -93,6 +93,7 @@ reasons! {
     Congestion = "congestion", "Marked as congested in the tunnel, and the packet inside cannot carry the mark (RFC 6040).";
     SourceRoute = "source_route", "A way that the sender picks, around every check: an IPv4 source route, loose or strict (RFC 7126), or an IPv6 routing header of type 0 (RFC 5095).";
     IpOptions = "ip_options", "An IPv4 option that ends beyond the header, or whose length is none.";
+    GroupSource = "group_source", "A source MAC address that is a group's (IEEE 802.3, clause 3.2.3).";
 }
 
 /// Reasons that a sender is told, in the order of their counters.

@@ -18,7 +18,7 @@ use crate::headers::{
 use crate::icmp::Refusal;
 use crate::packet::Packet;
 use crate::rewrite;
-use crate::screen::{NEIGHBOR_SOLICITATION, Reach, Screened, screen};
+use crate::screen::{NEIGHBOR_SOLICITATION, Reach, Screened, screen, screen_mac};
 use crate::tables::Tables;
 
 /// What becomes of a frame that came in on a fabric port.
@@ -65,6 +65,7 @@ fn from_fabric<P: Packet, T: Tables>(
         return Ok(Verdict::Pass);
     };
     let Some(outer) = outer(packet, port, settings)? else { return Ok(Verdict::Pass) };
+    screen_mac(mac(packet.window::<12>(0).ok_or(DropReason::Truncated)?, 6))?;
     // RFC 7348, section 5: the flag I must be set; what is reserved is ignored.
     let vxlan = packet.window::<8>(outer.vxlan).ok_or(DropReason::VxlanMalformed)?;
     if outer.vxlan + 8 > outer.end || vxlan[0] & 0x08 == 0 {
@@ -147,11 +148,12 @@ fn from_vpc<P: Packet, T: Tables>(
     ingress: Ingress<'_>,
 ) -> Result<Verdict, DropReason> {
     let ethernet = packet.window::<ETHERNET>(ingress.inner).ok_or(DropReason::Truncated)?;
-    let destination = mac(ethernet, 0);
+    let (destination, source) = (mac(ethernet, 0), mac(ethernet, 6));
     let ether_type = be16(ethernet, 12);
     if destination != ingress.attachment.router_mac && !destination.is_multicast() {
         return Err(DropReason::WrongMac);
     }
+    screen_mac(source)?;
     let payload = ingress.inner + ETHERNET;
     if ether_type == ETHERTYPE_ARP {
         return from_arp(packet, tables, settings, ingress, payload);

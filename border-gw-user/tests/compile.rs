@@ -10,8 +10,9 @@ use border_gw::intent::{HostRoute, Intent, StaticRoute, VirtualInterface, Vtep, 
 use border_gw::kernel::{Observed, PortState, UnderlayPath};
 use border_gw::tables::{Installed, Slots, Tables};
 use border_gw_common::abi::{
-    ATTACHMENT_CLAMP_MSS, AttachmentPolicer, OWNER_VIF, Owner, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_OWN,
-    SOURCE_PEER, SOURCE_ROUTED, SourceClass, VIF_CLAMP_MSS, VifPolicer, attachment_policer, vif_policer,
+    ATTACHMENT_CLAMP_MSS, AttachmentPolicer, OWNER_VIF, Owner, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_MARTIAN,
+    SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, SourceClass, VIF_CLAMP_MSS, VifPolicer, attachment_policer,
+    vif_policer,
 };
 use border_gw_common::net::MacAddr;
 use border_gw_common::policer::policer;
@@ -63,7 +64,7 @@ fn tables(intent: &Intent, observed: &Observed) -> Tables {
 fn sources(intent: &Intent, name: &str) -> Vec<(String, SourceClass)> {
     let tables = tables(intent, &observed(intent));
     let sources = &tables.sources[&slots(intent).vifs[name]];
-    let own = [SOURCE_LINK, SOURCE_PEER, SOURCE_OWN];
+    let own = [SOURCE_LINK, SOURCE_PEER, SOURCE_OWN, SOURCE_MARTIAN];
     let others = sources.iter().filter(|(_, class)| !own.contains(class));
     others.map(|(prefix, class)| (prefix.to_string(), *class)).collect()
 }
@@ -215,6 +216,32 @@ fn a_next_hop_toward_a_customer_carries_what_vif_and_port_do() {
         let of_owner = tables.next_hops.values().filter(|next_hop| next_hop.owner == owner);
         let mtus: BTreeSet<u16> = of_owner.map(|next_hop| next_hop.mtu).collect();
         assert_eq!(mtus, [want].into(), "{sentence}");
+    }
+}
+
+#[test]
+fn the_ends_of_a_link_subnet_are_no_hosts() {
+    // A link subnet, its peer, and the addresses in it that nobody has.
+    let rows: [(&str, &str, &[&str]); 6] = [
+        ("192.0.2.2/29", "192.0.2.1", &["192.0.2.0/32", "192.0.2.7/32"]),
+        ("192.0.2.2/30", "192.0.2.1", &["192.0.2.0/32", "192.0.2.3/32"]),
+        ("192.0.2.0/31", "192.0.2.1", &[]),
+        ("2001:db8:1::2/64", "2001:db8:1::1", &["2001:db8:1::/128"]),
+        ("2001:db8:1::2/126", "2001:db8:1::1", &["2001:db8:1::/128"]),
+        ("2001:db8:1::/127", "2001:db8:1::1", &[]),
+    ];
+    for (local, peer, want) in rows {
+        let mut intent = intent();
+        let vif_b = vif(&mut intent, "vif-b");
+        vif_b.addresses[0].local = local.parse().unwrap();
+        vif_b.addresses[0].peer = peer.parse().unwrap();
+        let tables = tables(&intent, &observed(&intent));
+        let sources = &tables.sources[&slots(&intent).vifs["vif-b"]];
+        let martian = sources.iter().filter(|(_, class)| **class == SOURCE_MARTIAN);
+        let martian: Vec<_> = martian.map(|(prefix, _)| prefix.to_string()).collect();
+        assert_eq!(martian, want, "{local}");
+        let own = local.split_once('/').unwrap().0.parse::<IpAddr>().unwrap();
+        assert_eq!(sources[&own.into()], SOURCE_OWN, "{local}");
     }
 }
 

@@ -110,6 +110,21 @@ fn frames_are_sorted_by_tags_and_addresses() {
                 on_vif_to(port_mac(PORT_B), VIF_A, &sound()),
                 Drop::WrongMac,
             ),
+            dropped("from a group's Ethernet address", set(whole.clone(), 6, &[3]), Drop::GroupSource),
+            dropped(
+                "ARP from broadcast",
+                set(
+                    tagged(
+                        MacAddr::BROADCAST,
+                        tags(VIF_A),
+                        0x0806,
+                        &arp(1, (CUSTOMER, "169.254.10.1"), (MacAddr([0; 6]), "169.254.10.2")),
+                    ),
+                    6,
+                    &[0xff; 6],
+                ),
+                Drop::GroupSource,
+            ),
             dropped("IPX", tagged(port_mac(PORT_A), tags(VIF_A), 0x8137, &[0; 46]), Drop::EtherType),
             dropped(
                 "an LLC length",
@@ -422,6 +437,12 @@ fn a_source_is_one_that_the_vif_may_use() {
                 VIF_A,
                 udp("fe80::1", "fd00:1::10"),
                 Drop::LinkLocalSource,
+            ),
+            dropped(
+                "the link's broadcast address where sources are not validated",
+                VIF_B,
+                udp("169.254.20.7", "10.1.0.10"),
+                Drop::MartianSource,
             ),
             sent("an accepted prefix", VIF_A, sound()),
             sent("an accepted IPv6 prefix", VIF_A, sound_v6()),

@@ -2,9 +2,9 @@
 
 use border_gw_common::abi::{
     Attachment, AttachmentPolicer, BUCKETS, HostPort, NAME, OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER,
-    OWNER_LOCAL_VIF, OWNER_VIF, Owner, Port, Route, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_OWN, SOURCE_PEER,
-    SOURCE_ROUTED, Settings, TO_CUSTOMER, TO_VPC, VIF_ENABLED, VIF_POLICERS, VIF_VALIDATE, Vif, VifKey,
-    VtepKey, attachment_policer, connection_policer, port_policer,
+    OWNER_LOCAL_VIF, OWNER_VIF, Owner, Port, Route, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_MARTIAN,
+    SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, Settings, TO_CUSTOMER, TO_VPC, VIF_ENABLED, VIF_POLICERS,
+    VIF_VALIDATE, Vif, VifKey, VtepKey, attachment_policer, connection_policer, port_policer,
 };
 use border_gw_common::net::{Be16, MacAddr};
 use border_gw_ebpf::policer::policer;
@@ -255,6 +255,10 @@ fn sources(world: &mut Memory, vif: u32) {
     sources.add(&format!("169.254.{link}.1/32"), SOURCE_PEER);
     sources.add(&format!("169.254.{link}.0/29"), SOURCE_LINK);
     sources.add(&format!("172.{behind}.0.0/16"), SOURCE_ROUTED);
+    for end in [format!("169.254.{link}.0/32"), format!("169.254.{link}.7/32"), format!("fd00:{link}::/128")]
+    {
+        sources.add(&end, SOURCE_MARTIAN);
+    }
     sources.add(&format!("fd00:{link}::2/128"), SOURCE_OWN);
     sources.add(&format!("fd00:{link}::1/128"), SOURCE_PEER);
     sources.add(&format!("fd00:{link}::/124"), SOURCE_LINK);

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use border_gw_common::abi::{
     Attachment, BUCKETS, Connection, Domain, Dscp, Group, HostPort, MAX_GROUPS, MAX_NEXT_HOPS, NextHop,
-    OWNER_ATTACHMENT, OWNER_VIF, Owner, Policer, Port, Route, SOURCE_FORBIDDEN, SOURCE_OWN, Settings,
-    SourceClass, Vif, VifKey, VtepKey,
+    OWNER_ATTACHMENT, OWNER_VIF, Owner, Policer, Port, Route, SOURCE_FORBIDDEN, SOURCE_MARTIAN, SOURCE_OWN,
+    Settings, SourceClass, Vif, VifKey, VtepKey,
 };
 use ipnet::IpNet;
 
@@ -366,7 +366,7 @@ impl Plan<'_> {
 
 /// Whether a source of this class is never let in.
 fn is_refused(class: SourceClass) -> bool {
-    class == SOURCE_OWN || class == SOURCE_FORBIDDEN
+    matches!(class, SOURCE_OWN | SOURCE_FORBIDDEN | SOURCE_MARTIAN)
 }
 
 /// What is installed, wanted as well, and to stay as it is meanwhile.
