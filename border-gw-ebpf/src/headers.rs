@@ -192,7 +192,7 @@ pub fn is_fragment(flags_and_offset: u16) -> bool {
 }
 
 /// Extension headers that are followed; more are refused.
-const MAX_EXTENSIONS: usize = 6;
+pub const MAX_EXTENSIONS: usize = 6;
 
 #[inline(always)]
 fn ipv6<P: Packet>(packet: &mut P, at: usize, end: usize) -> Result<Ip, DropReason> {
@@ -271,4 +271,10 @@ pub fn mac<const N: usize>(bytes: &[u8; N], at: usize) -> MacAddr {
 #[inline(always)]
 pub fn be16<const N: usize>(bytes: &[u8; N], at: usize) -> u16 {
     u16::from_be_bytes([bytes[at], bytes[at + 1]])
+}
+
+/// A 32-bit number in a header.
+#[inline(always)]
+pub fn word<const N: usize>(bytes: &[u8; N], at: usize) -> u32 {
+    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }

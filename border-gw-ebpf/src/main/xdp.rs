@@ -27,6 +27,7 @@ static LICENSE: [u8; 4] = *b"GPL\0";
 
 /// Frames from customers' lines.
 #[xdp(frags)]
+#[inline(always)]
 fn line(ctx: XdpContext) -> u32 {
     maps::received(Entry::Line);
     let ifindex = ifindex(&ctx);
@@ -36,6 +37,7 @@ fn line(ctx: XdpContext) -> u32 {
 
 /// Frames from the fabric.
 #[xdp(frags)]
+#[inline(always)]
 fn fabric(ctx: XdpContext) -> u32 {
     maps::received(Entry::Fabric);
     let ifindex = ifindex(&ctx);
@@ -45,6 +47,7 @@ fn fabric(ctx: XdpContext) -> u32 {
 
 /// Frames from the kernel, on the outer ends of veths.
 #[xdp(frags)]
+#[inline(always)]
 fn host(ctx: XdpContext) -> u32 {
     maps::received(Entry::Host);
     let ifindex = ifindex(&ctx);
@@ -54,6 +57,7 @@ fn host(ctx: XdpContext) -> u32 {
 
 /// Makes the error about a packet that `line` or `fabric` refused, and counts it for them.
 #[xdp(frags)]
+#[inline(always)]
 fn error(ctx: XdpContext) -> u32 {
     let ifindex = ifindex(&ctx);
     let outcome = error::error(&mut Frame(&ctx), &Maps, ifindex);
@@ -123,9 +127,9 @@ fn trace(_ctx: &XdpContext, _verdict: Verdict) {}
 /// (kernel/bpf/verifier.c, `do_check_subprogs`; Linux 5.6).
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn clamp_mss(ctx: *mut xdp_md, at: u32, end: u32, most: u32) -> u32 {
+extern "C" fn clamp_mss(ctx: *mut xdp_md, ip: u32, at: u32, end: u32, most: u32) -> u32 {
     let ctx = XdpContext::new(ctx);
-    let segment = Segment { at: at as usize, end: end as usize, most: most as u16 };
+    let segment = Segment { ip: ip as usize, at: at as usize, end: end as usize, most: most as u16 };
     mss::clamp(&mut Frame(&ctx), segment);
     0
 }
@@ -226,6 +230,7 @@ impl Packet for Frame<'_> {
 
     #[inline(always)]
     fn clamp(&mut self, segment: Segment) {
-        clamp_mss(self.0.ctx, segment.at as u32, segment.end as u32, u32::from(segment.most));
+        let Segment { ip, at, end, most } = segment;
+        clamp_mss(self.0.ctx, ip as u32, at as u32, end as u32, u32::from(most));
     }
 }
