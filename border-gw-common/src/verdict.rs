@@ -94,6 +94,7 @@ reasons! {
     SourceRoute = "source_route", "A way that the sender picks, around every check: an IPv4 source route, loose or strict (RFC 7126), or an IPv6 routing header of type 0 (RFC 5095).";
     IpOptions = "ip_options", "An IPv4 option that ends beyond the header, or whose length is none.";
     GroupSource = "group_source", "A source MAC address that is a group's (IEEE 802.3, clause 3.2.3).";
+    NoteLost = "note_lost", "Refused, and the note of why was another packet's when its sender was to be told: a program was preempted, on a real-time kernel.";
 }
 
 /// Reasons that a sender is told, in the order of their counters.

@@ -10,7 +10,7 @@ use border_gw_common::verdict::{DropReason, ERRORS, Verdict};
 use crate::Outcome;
 use crate::answer;
 use crate::fabric::{Outer, return_to_vtep};
-use crate::headers::Ip;
+use crate::headers::{Ip, be16, word};
 use crate::icmp::{self, Refusal, Teller};
 use crate::packet::Packet;
 use crate::screen::{Reach, Screened};
@@ -53,8 +53,11 @@ pub fn complain<T: Tables>(
 /// Makes the error that a complaint asks for, out of the packet that it is about; or drops it, when nobody may be told.
 #[inline(always)]
 pub fn error<P: Packet, T: Tables>(packet: &mut P, tables: &T, ifindex: u32) -> Outcome {
-    let Some(about) = &tables.complaint() else {
-        return Outcome { scope: entry_scope(Entry::Host), verdict: Verdict::Drop(DropReason::Truncated) };
+    let complaint = tables.complaint();
+    let Some(about) = complaint.as_ref().filter(|about| is_about(packet, about)) else {
+        // Whose the packet is, stood in its note; by where it came in, at least the program is known that received it.
+        let entry = if tables.port(ifindex).is_some() { Entry::Fabric } else { Entry::Line };
+        return Outcome { scope: entry_scope(entry), verdict: Verdict::Drop(DropReason::NoteLost) };
     };
     let reason = told_reason(about.reason);
     let (scope, made) = if about.entry == Entry::Line as u32 {
@@ -63,6 +66,24 @@ pub fn error<P: Packet, T: Tables>(packet: &mut P, tables: &T, ifindex: u32) -> 
         (attachment_scope(about.index), in_vpc(packet, tables, ifindex, about, reason))
     };
     Outcome { scope, verdict: made.map_or_else(Verdict::Drop, |()| Verdict::Refuse(reason)) }
+}
+
+/// Whether a note is about the packet at hand. There is one note a CPU: on a real-time kernel a program may be preempted between
+/// the note and here, by one that leaves a note of its own.
+#[inline(always)]
+fn is_about<P: Packet>(packet: &mut P, about: &Complaint) -> bool {
+    let at = about.at as usize;
+    // One comparison, and no branches for the verifier.
+    let differing = if about.version == V4 {
+        let Some(header) = packet.window::<20>(at) else { return false };
+        let source = word(header, 12) ^ word(&about.to, 0);
+        source | u32::from(header[0] >> 4 ^ 4) | u32::from(be16(header, 2)) ^ about.len
+    } else {
+        let Some(header) = packet.window::<40>(at) else { return false };
+        let source = (0..4).fold(0, |all, at| all | word(header, 8 + at * 4) ^ word(&about.to, at * 4));
+        source | u32::from(header[0] >> 4 ^ 6) | (u32::from(be16(header, 4)) + 40) ^ about.len
+    };
+    differing == 0
 }
 
 /// The reason in a complaint: one of those that are told.

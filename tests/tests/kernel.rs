@@ -26,6 +26,8 @@ mod limits;
 mod line;
 #[path = "../../border-gw-ebpf/tests/path/mss.rs"]
 mod mss;
+#[path = "../../border-gw-ebpf/tests/path/notes.rs"]
+mod notes;
 #[path = "../../border-gw-ebpf/tests/path/options.rs"]
 mod options;
 #[path = "../../border-gw-ebpf/tests/path/precedence.rs"]
@@ -39,5 +41,7 @@ mod too_big;
 
 #[path = "kernel/contents.rs"]
 mod contents;
+#[path = "kernel/fallback.rs"]
+mod fallback;
 #[path = "kernel/witness.rs"]
 mod witness;

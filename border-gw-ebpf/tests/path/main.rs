@@ -15,6 +15,7 @@ mod host;
 mod limits;
 mod line;
 mod mss;
+mod notes;
 mod options;
 mod precedence;
 mod properties;

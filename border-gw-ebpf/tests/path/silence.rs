@@ -266,10 +266,7 @@ fn only_whole_messages_between_hosts_are_told_of() {
         (22, Verdict::Refuse(Drop::TtlExpired)),
     ] {
         world.complain(&Complaint { len, ..complaint });
-        assert_eq!(
-            error::error(&mut frame.clone(), &world, line.ifindex()).verdict,
-            want,
-            "a packet of {len} bytes"
-        );
+        let mut frame = Frame::new(&set(bytes.clone(), 18 + 2, &(len as u16).to_be_bytes()));
+        assert_eq!(error::error(&mut frame, &world, line.ifindex()).verdict, want, "a packet of {len} bytes");
     }
 }

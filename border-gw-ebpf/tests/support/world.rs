@@ -176,10 +176,8 @@ pub(crate) fn world(underlay: Underlay) -> Memory {
     let (vtep_version, vtep) = address(underlay.gateway());
     world.settings = Settings { vtep, vtep_version, vxlan_port: Be16::new(4789), reserved: 0 };
     world.clock.set(1_000_000_000_000);
-    for ifindex in [PORT_A, PORT_B, FABRIC] {
-        let port = Port { index: port_index(ifindex), mac: port_mac(ifindex), reserved: 0 };
-        world.ports.insert(ifindex, port);
-    }
+    let fabric = Port { index: port_index(FABRIC), mac: port_mac(FABRIC), reserved: 0 };
+    world.ports.insert(FABRIC, fabric);
     lines(&mut world);
     vpcs(&mut world, underlay);
     for domain in [DOMAIN, OTHER_DOMAIN] {

@@ -4,15 +4,17 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-use aya::maps::{Array, Map, MapData};
+use aya::maps::{Array, Map, MapData, ProgramArray};
 use aya::programs::{TestRun as _, TestRunOptions};
 use border_gw::dataplane::bpf::Bpf;
 use border_gw::dataplane::counters::{Counters, NO_TALLY};
 use border_gw::dataplane::{Dataplane as _, pins};
 use border_gw::intent::XdpMode;
 use border_gw::tables::Op;
-use border_gw_common::abi::{Entry, Flow, OWNER_ATTACHMENT, OWNER_VIF, Owner, Tally, TooBig, map as names};
-use border_gw_common::verdict::Verdict;
+use border_gw_common::abi::{
+    Entry, Flow, OWNER_ATTACHMENT, OWNER_VIF, Owner, STAGE_ERROR, Tally, TooBig, map as names,
+};
+use border_gw_common::verdict::{DropReason, Verdict};
 use border_gw_ebpf::Outcome;
 use border_gw_tests::netns::{output, remove_run, run_name};
 use border_gw_tests::privileges::require_root;
@@ -63,6 +65,25 @@ pub(crate) fn witnessed(
         }
     });
     outcome
+}
+
+/// Runs a frame in the kernel where the program that makes ICMP errors is gone: it is dropped, for this reason.
+pub(crate) fn dropped_without_errors(
+    (entry, ifindex): (Entry, u32),
+    frame: &Frame,
+    tables: &Memory,
+    scope: u32,
+    reason: DropReason,
+) {
+    let noted = Noted::of(tables);
+    let outcome = Outcome { scope, verdict: Verdict::Drop(reason) };
+    KERNEL.with_borrow_mut(|kernel| {
+        // An error says that it is gone already.
+        let _gone = kernel.stages.clear_index(&STAGE_ERROR);
+        kernel.fill(tables, &noted, None);
+        let (got, _) = kernel.run(entry, ifindex, frame.bytes(), scope, tables);
+        assert_eq!(got, noted.since(&noted, outcome), "{reason:?}");
+    });
 }
 
 /// Why the kernel cannot be asked.
@@ -199,7 +220,7 @@ struct Kernel {
     bpf: Bpf,
     counters: Counters,
     states: Array<MapData, u64>,
-    _stages: MapData,
+    stages: ProgramArray<MapData>,
     installed: Contents,
     /// The one interface to which frames may go: to any other they are dropped, by a name that tells.
     device: Option<u32>,
@@ -225,17 +246,9 @@ impl Kernel {
         let states = Array::try_from(Map::Array(states)).unwrap();
         // What is open stays, and nothing is left behind; an array of programs is emptied when nobody has it open or pinned.
         let stages = MapData::from_pin(pins::map(&run, names::STAGES)).unwrap();
+        let stages = ProgramArray::try_from(Map::ProgramArray(stages)).unwrap();
         remove_run(&run);
-        Self {
-            bpf,
-            counters,
-            states,
-            _stages: stages,
-            installed: Contents::new(),
-            device: None,
-            runs: 0,
-            skipped: 0,
-        }
+        Self { bpf, counters, states, stages, installed: Contents::new(), device: None, runs: 0, skipped: 0 }
     }
 
     /// Makes the maps hold what the tables do.
