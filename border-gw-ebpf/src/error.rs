@@ -145,21 +145,6 @@ fn in_vpc<P: Packet, T: Tables>(
     let grown = icmp::replace(packet, tables, about, reason, &teller)? - behind;
     let inner = if about.outer_version == V4 { INNER_V4 } else { INNER_V6 };
     answer::return_frame(packet, inner, attachment.router_mac)?;
-    set_outer_class(packet, about)?;
-    return_to_vtep(packet, settings, about.outer_version, &about.outer_source, grown)
-}
-
-/// Gives the tunnel the traffic class of the error inside (RFC 6040, section 4.1). It still has that of the packet that came: where
-/// that was marked as congested, the VTEP would drop an error that cannot carry the mark.
-#[inline(always)]
-fn set_outer_class<P: Packet>(packet: &mut P, about: &Complaint) -> Result<(), DropReason> {
     let class = if about.version == V4 { icmp::INTERNETWORK_CONTROL } else { 0 };
-    let outer = packet.window::<2>(14).ok_or(DropReason::Truncated)?;
-    if about.outer_version == V4 {
-        outer[1] = class;
-    } else {
-        outer[0] = 0x60 | class >> 4;
-        outer[1] = class << 4 | outer[1] & 0xf;
-    }
-    Ok(())
+    return_to_vtep(packet, settings, about.outer_version, &about.outer_source, class, grown)
 }

@@ -202,7 +202,7 @@ fn from_arp<P: Packet, T: Tables>(
         return Err(DropReason::NeighborNotForUs);
     }
     answer::arp_reply(packet, ingress.inner, at, ingress.attachment.router_mac)?;
-    return_to_vtep(packet, settings, ingress.outer.version, &ingress.outer.source, 0)?;
+    return_to_vtep(packet, settings, ingress.outer.version, &ingress.outer.source, 0, 0)?;
     Ok(Verdict::Answer)
 }
 
@@ -227,23 +227,27 @@ fn from_solicitation<P: Packet, T: Tables>(
         return Err(DropReason::Headroom);
     }
     let grown = answer::advertise(packet, ingress.inner, ip, &target, ingress.attachment.router_mac)?;
-    return_to_vtep(packet, settings, ingress.outer.version, &ingress.outer.source, grown)?;
+    return_to_vtep(packet, settings, ingress.outer.version, &ingress.outer.source, 0, grown)?;
     Ok(Verdict::Answer)
 }
 
-/// Sends an answer back to the VTEP `to`, in the tunnel header that the question came with; it is `grown` bytes longer.
+/// Sends an answer of the traffic class `class` back to the VTEP `to`, in the tunnel header that the question came with; it is
+/// `grown` bytes longer. The tunnel gets the class of what is inside (RFC 6040, section 4.1). It still has that of the question:
+/// where that was marked as congested, the VTEP would drop an answer that cannot carry the mark.
 #[inline(always)]
 pub fn return_to_vtep<P: Packet>(
     packet: &mut P,
     settings: &Settings,
     version: u32,
     to: &Address,
+    class: u8,
     grown: i32,
 ) -> Result<(), DropReason> {
     let ours = mac(packet.window::<6>(0).ok_or(DropReason::Truncated)?, 0);
     answer::return_frame(packet, 0, ours)?;
     if version == V4 {
         let bytes = packet.window::<28>(ETHERNET).ok_or(DropReason::Truncated)?;
+        bytes[1] = class;
         add_len(bytes, 2, grown);
         bytes[8] = OUTER_TTL;
         bytes[12..16].copy_from_slice(&settings.vtep[..4]);
@@ -254,6 +258,8 @@ pub fn return_to_vtep<P: Packet>(
         bytes[26..28].copy_from_slice(&[0, 0]);
     } else {
         let bytes = packet.window::<48>(ETHERNET).ok_or(DropReason::Truncated)?;
+        bytes[0] = 0x60 | class >> 4;
+        bytes[1] = class << 4 | bytes[1] & 0xf;
         add_len(bytes, 4, grown);
         bytes[7] = OUTER_TTL;
         bytes[8..24].copy_from_slice(&settings.vtep);

@@ -7,11 +7,11 @@ use border_gw_common::verdict::{DropReason as Drop, Verdict};
 use border_gw_ebpf::policer::policer;
 
 use crate::support::case::{Case, Told, Want, asking_vtep, check, run};
-use crate::support::datagram::{Datagram, icmp, transport, udp, with_checksum};
+use crate::support::datagram::{Datagram, icmp, transport, udp};
 use crate::support::frame::Frame;
 use crate::support::memory::Memory;
-use crate::support::send::{in_vpc, inner_to, on_vif, tunnelled};
-use crate::support::wire::{address, padded, set};
+use crate::support::send::{in_vpc, inner_to, marked, on_vif, tunnelled};
+use crate::support::wire::{address, padded};
 use crate::support::world::{
     FABRIC, NESTED, Underlay, VIF_A, VIF_OTHER, VPC, VPC_OTHER, router_mac, vif_port, world,
 };
@@ -374,17 +374,6 @@ fn an_error_leaves_marks_of_congestion_behind() {
             })
             .collect()
     });
-}
-
-/// A tunnel packet with the traffic class 0xbb: a class, and congestion experienced.
-fn marked(underlay: Underlay, frame: Vec<u8>) -> Vec<u8> {
-    match underlay {
-        Underlay::V4 => {
-            let frame = set(frame, 15, &[0xbb]);
-            [&frame[..14], &with_checksum(frame[14..].to_vec())].concat()
-        }
-        Underlay::V6 => set(frame, 14, &[0x6b, 0xb0]),
-    }
 }
 
 #[test]
