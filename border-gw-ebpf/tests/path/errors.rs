@@ -4,10 +4,9 @@ use border_gw_common::abi::{
     AttachmentPolicer, BUCKETS, Entry, VIF_TRANSIT, VifPolicer, attachment_policer, vif_policer,
 };
 use border_gw_common::verdict::{DropReason as Drop, Verdict};
-use border_gw_ebpf::policer::policer;
 
 use crate::support::case::{Case, Told, Want, asking_vtep, check, run};
-use crate::support::datagram::{Datagram, icmp, transport, udp};
+use crate::support::datagram::{Datagram, transport, udp};
 use crate::support::frame::Frame;
 use crate::support::memory::Memory;
 use crate::support::send::{in_vpc, inner_to, marked, on_vif, tunnelled};
