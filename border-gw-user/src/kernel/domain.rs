@@ -124,13 +124,12 @@ impl Namespace {
             whole.iter().chain(&others).filter_map(|link| number(&link.name)).collect();
         for veth in wanted {
             let found = whole.iter().find(|link| link.altnames.contains(&veth.name));
-            let link = match found {
-                Some(link) => link.clone(),
-                None => {
-                    let link = self.create(outside, veth, &mut numbers, &others).await?;
-                    self.forget_sources(&link).await?;
-                    link
-                }
+            let link = if let Some(link) = found {
+                link.clone()
+            } else {
+                let link = self.create(outside, veth, &mut numbers, &others).await?;
+                self.forget_sources(&link).await?;
+                link
             };
             let inner = Inner { index: link.index, number: number(&link.name).unwrap_or_default() };
             self.inner.insert(veth.name.clone(), inner);
