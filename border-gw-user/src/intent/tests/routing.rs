@@ -116,7 +116,7 @@ fn what_may_be_learned_fits_into_the_tables() {
         GOOD.replacen("vlan: 100\n", "vlan: 100\n        bgp: {asn: 65010, max_prefixes: 600000}\n", 1);
     assert_eq!(
         wrong(&text),
-        ["8:5 1200001 routes by one virtual interface; one server holds at most 1000000"],
+        ["8:5 1200002 routes by one virtual interface; one server holds at most 1000000"],
         "600,000 of each family"
     );
     let text =
