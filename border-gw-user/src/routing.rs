@@ -19,7 +19,6 @@ use log::warn;
 use serde::Serialize;
 
 use self::bird::Bird;
-pub use self::conf::Drain;
 pub use self::control::ControlError;
 pub use self::error::RoutingError;
 pub use self::refusal::Refusal;
@@ -44,12 +43,14 @@ pub struct Routing {
     gateway: String,
     /// By border gateway.
     birds: BTreeMap<String, Bird>,
+    /// What was said last about those that do not answer: it is said once.
+    complaints: Vec<String>,
 }
 
 impl Routing {
     /// Starts nothing, and adopts nothing yet.
     pub fn new(gateway_name: &str) -> Self {
-        Self { gateway: gateway_name.to_owned(), birds: BTreeMap::new() }
+        Self { gateway: gateway_name.to_owned(), birds: BTreeMap::new(), complaints: Vec::new() }
     }
 
     /// Makes the BIRD of each border gateway run with the configuration that the intent asks for, and ends those that are
@@ -62,13 +63,12 @@ impl Routing {
         &mut self,
         intent: &Intent,
         numbers: &BTreeMap<String, BTreeMap<String, u32>>,
-        drained: &BTreeMap<String, Drain>,
     ) -> Result<(), RoutingError> {
         let mut before = std::mem::take(&mut self.birds);
         let none = BTreeMap::new();
         for gateway in intent.border_gateways.iter().filter(|gateway| conf::wants_bird(gateway)) {
             let numbers = numbers.get(&gateway.name).unwrap_or(&none);
-            let text = conf::text(intent, gateway, numbers, drained);
+            let text = conf::text(intent, gateway, numbers);
             let bird = Bird::new(&self.gateway, gateway, text, numbers.clone(), before.remove(&gateway.name));
             self.birds.insert(gateway.name.clone(), bird);
         }
@@ -95,9 +95,7 @@ impl Routing {
 
     /// Asks every BIRD how its sessions are, by virtual interface. One whose process is gone is started again first.
     pub async fn status(&mut self, intent: &Intent) -> BTreeMap<String, SessionStatus> {
-        if let Err(error) = self.keep().await {
-            warn!("{error}");
-        }
+        let mut errors = self.keep().await;
         let mut all = BTreeMap::new();
         let mut questions = Vec::new();
         for gateway in &intent.border_gateways {
@@ -112,17 +110,25 @@ impl Routing {
         for answer in answers {
             match answer {
                 Ok(known) => all.extend(known),
-                Err(error) => warn!("{error}"),
+                Err(error) => errors.push(error),
             }
         }
+        self.complain(&errors);
         all
     }
 
-    /// Starts what does not run, and ends recoveries; a configuration that is the same is not even compared.
-    async fn keep(&mut self) -> Result<(), RoutingError> {
+    /// Starts what does not run, and ends recoveries.
+    async fn keep(&mut self) -> Vec<RoutingError> {
         let work = self.birds.values_mut().map(Bird::keep);
         let results: Vec<_> = futures::stream::iter(work).buffer_unordered(AT_A_TIME).collect().await;
-        first(results)
+        results.into_iter().filter_map(Result::err).collect()
+    }
+
+    /// Says what is wrong, unless it was said the last time.
+    fn complain(&mut self, errors: &[RoutingError]) {
+        let complaints: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        complaints.iter().filter(|text| !self.complaints.contains(text)).for_each(|text| warn!("{text}"));
+        self.complaints = complaints;
     }
 
     /// How often the BIRD of each border gateway was found dead and started again, by this daemon.
@@ -160,7 +166,10 @@ impl Routing {
     pub async fn purge(gateway_name: &str) -> Result<(), RoutingError> {
         let ends = process::started(gateway_name).into_iter().map(|name| bird::end(gateway_name, name));
         let results: Vec<_> = futures::stream::iter(ends).buffer_unordered(AT_A_TIME).collect().await;
-        first(results)
+        first(results)?;
+        // Where other files are in it, it stays.
+        std::fs::remove_dir(conf::directory(gateway_name, "")).ok();
+        Ok(())
     }
 }
 

@@ -6,17 +6,20 @@ mod net;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
-use border_gw::routing::{BfdState, BgpState, Drain, Refusal, Routing, RoutingError, SessionStatus, conf};
+use border_gw::intent::Drain;
+use border_gw::kernel::{BFD_TABLE, SOURCES_TABLE};
+use border_gw::routing::{BfdState, BgpState, Refusal, Routing, RoutingError, SessionStatus, conf};
 use net::{Net, ensure, eventually, numbers, output, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// Both families, a key and BFD.
 const VIF_A: &str = "{name: vif-a, connection: line-a, vlan: 100, bgp: {asn: 65010, password_file: a.key, max_prefixes: 3}, \
-     bfd: {interval: 20ms}, addresses: [{local: 169.254.10.2/29, peer: 169.254.10.1}, {local: \"fd00:10::2/126\", peer: \"fd00:10::1\"}]}";
+     bfd: {interval: 100ms}, addresses: [{local: 169.254.10.2/29, peer: 169.254.10.1}, {local: \"fd00:10::2/126\", peer: \"fd00:10::1\"}]}";
 /// IPv6 alone.
 const VIF_B: &str = "{name: vif-b, connection: line-a, vlan: 200, bgp: {asn: 4200000020}, \
      addresses: [{local: \"fd00:20::2/126\", peer: \"fd00:20::1\"}]}";
@@ -27,7 +30,7 @@ fn router_a(routes: &str) -> String {
         "router id 10.0.0.1;
 protocol static s4 {{ ipv4; {routes} }}
 protocol static s6 {{ ipv6; route fd00:a::/48 blackhole; route fd00:1:0:2::/64 blackhole; route ::/0 blackhole; route 0:1::/32 blackhole; }}
-protocol bfd {{ interface \"*\" {{ interval 20 ms; multiplier 3; }}; neighbor 169.254.10.2 dev \"line\"; neighbor fd00:10::2 dev \"line\"; }}
+protocol bfd {{ interface \"*\" {{ interval 100 ms; multiplier 3; }}; neighbor 169.254.10.2 dev \"line\"; neighbor fd00:10::2 dev \"line\"; }}
 template bgp ours {{ password \"k3y of vif-a\"; bfd graceful; graceful restart on; connect delay time 1; connect retry time 1; error wait time 1, 2; }}
 protocol bgp gw4 from ours {{ local 169.254.10.1 as 65010; neighbor 169.254.10.2 as 65000;
   ipv4 {{ next hop keep; import all; export where source = RTS_STATIC; }}; }}
@@ -104,10 +107,10 @@ async fn sessions_come_up_and_routes_reach_the_kernel() {
     let mut net = Net::new("up");
     let (mut routing, intent) = start(&mut net).await;
     eventually("the main table", Vec::from(LEARNED.map(str::to_owned)), || net.routes(254)).await;
-    eventually("all of vif-a", Vec::from(FROM_A.map(str::to_owned)), || net.routes(1001)).await;
+    eventually("all of vif-a", Vec::from(FROM_A.map(str::to_owned)), || net.routes(SOURCES_TABLE + 1)).await;
     let from_b = ["172.16.0.0/16 via inet6 fd00:20::1 dev vif2", "fd00:b::/48 via fd00:20::1 dev vif2"];
-    eventually("all of vif-b", Vec::from(from_b.map(str::to_owned)), || net.routes(1002)).await;
-    eventually("sentinels", Vec::from(SENTINELS.map(str::to_owned)), || net.routes(900)).await;
+    eventually("all of vif-b", Vec::from(from_b.map(str::to_owned)), || net.routes(SOURCES_TABLE + 2)).await;
+    eventually("sentinels", Vec::from(SENTINELS.map(str::to_owned)), || net.routes(BFD_TABLE)).await;
 
     // What is announced, also what the peer itself announces.
     let heard = net.ask(1, "show route all protocol gw4");
@@ -164,7 +167,7 @@ async fn over_the_limit_what_is_there_stays_and_the_rest_waits_for_room() {
     assert_eq!((ipv4.accepted, ipv4.refused_by_filter, ipv4.limit, ipv4.limit_hit), (3, 5, 3, true));
     assert!(ipv4.is_near_limit() && !ipv4.has_room() && ipv4.is_up(), "{ipv4:?}");
     eventually("what was there is there", true, || {
-        FROM_A.iter().all(|route| net.routes(1001).contains(&(*route).to_owned()))
+        FROM_A.iter().all(|route| net.routes(SOURCES_TABLE + 1).contains(&(*route).to_owned()))
     })
     .await;
     let refused = routing.refused(&intent, "vif-a", 100).await.unwrap();
@@ -184,12 +187,36 @@ async fn over_the_limit_what_is_there_stays_and_the_rest_waits_for_room() {
     assert_eq!((ipv4.refused_by_limit, ipv4.limit_hit, ipv4.has_room()), (0, false, false));
 }
 
+/// Whether two times are the same: BIRD counts from another clock, which makes a difference of a second.
+fn is_same_time(one: Option<u64>, other: Option<u64>) -> bool {
+    one.zip(other).is_some_and(|(one, other)| one.abs_diff(other) <= 1)
+}
+
+fn is_same_bfd(one: &SessionStatus, other: &SessionStatus) -> bool {
+    one.bfd.iter().all(|(peer, bfd)| {
+        bfd.state == other.bfd[peer].state && is_same_time(bfd.since, other.bfd[peer].since)
+    })
+}
+
+/// Whether the sessions of a virtual interface are the same, and not new ones.
+fn is_same(
+    one: &BTreeMap<String, SessionStatus>,
+    other: &BTreeMap<String, SessionStatus>,
+    vif: &str,
+) -> bool {
+    let (one, other) = (&one[vif], &other[vif]);
+    let families = [(&one.ipv4, &other.ipv4), (&one.ipv6, &other.ipv6)];
+    let mut pairs = families.into_iter().filter_map(|(one, other)| one.as_ref().zip(other.as_ref()));
+    is_same_bfd(one, other)
+        && pairs.all(|(one, other)| one.state == other.state && is_same_time(one.since, other.since))
+}
+
 #[tokio::test]
 async fn a_change_of_one_interface_leaves_the_other_alone() {
     let mut net = Net::new("change");
     let (mut routing, intent) = start(&mut net).await;
     let before = routing.status(&intent).await;
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    tokio::time::sleep(Duration::from_millis(2100)).await;
 
     // Drained: both sides prefer other ways, and no session is reset.
     ensure(&mut routing, &intent, &[("vif-b", Drain::Announced)]).await.unwrap();
@@ -200,25 +227,18 @@ async fn a_change_of_one_interface_leaves_the_other_alone() {
     })
     .await;
     let drained = routing.status(&intent).await;
-    let since = |status: &BTreeMap<String, SessionStatus>, vif: &str| {
-        let status = &status[vif];
-        let bfd: Vec<_> = status.bfd.values().map(|bfd| (bfd.state, bfd.since)).collect();
-        let families = [&status.ipv4, &status.ipv6]
-            .map(|family| family.as_ref().map(|family| (family.state, family.since)));
-        (families, bfd)
-    };
     for vif in ["vif-a", "vif-b"] {
-        assert_eq!(since(&drained, vif), since(&before, vif), "{vif}");
+        assert!(is_same(&drained, &before, vif), "{vif}: {drained:#?}, and before {before:#?}");
     }
-    assert_eq!(net.routes(1002).len(), 2, "its sources go on");
+    assert_eq!(net.routes(SOURCES_TABLE + 2).len(), 2, "its sources go on");
 
     ensure(&mut routing, &intent, &[("vif-b", Drain::Down)]).await.unwrap();
     let down = until("no session", &mut routing, &intent, |status| {
         status["vif-b"].ipv6.as_ref().is_some_and(|ipv6| ipv6.state == BgpState::Down)
     })
     .await;
-    assert_eq!(since(&down, "vif-a"), since(&before, "vif-a"));
-    eventually("its routes are gone", 0, || net.routes(1002).len()).await;
+    assert!(is_same(&down, &before, "vif-a"), "{down:#?}");
+    eventually("its routes are gone", 0, || net.routes(SOURCES_TABLE + 2).len()).await;
 
     // A key, and then no BGP at all.
     let with_key = VIF_B.replace("asn: 4200000020", "asn: 4200000020, password_file: a.key");
@@ -227,24 +247,24 @@ async fn a_change_of_one_interface_leaves_the_other_alone() {
     tokio::time::sleep(Duration::from_millis(2500)).await;
     let keyed = routing.status(&intent).await;
     assert_ne!(keyed["vif-b"].ipv6.as_ref().unwrap().state, BgpState::Established, "the peer has no key");
-    assert_eq!(since(&keyed, "vif-a"), since(&before, "vif-a"));
+    assert!(is_same(&keyed, &before, "vif-a"), "{keyed:#?}");
     let without = VIF_A.replace("bgp: {asn: 65010, password_file: a.key, max_prefixes: 3}, ", "");
     let intent = net.intent(&format!("[{without}, {with_key}]"));
     ensure(&mut routing, &intent, &[]).await.unwrap();
     eventually("nothing of vif-a is left in the kernel", (0, 0), || {
-        (net.routes(1001).len(), net.routes(254).len())
+        (net.routes(SOURCES_TABLE + 1).len(), net.routes(254).len())
     })
     .await;
     let status = routing.status(&intent).await;
-    assert_eq!(since(&status, "vif-a").1, since(&before, "vif-a").1, "BFD goes on");
-    assert_eq!(net.routes(900), SENTINELS);
+    assert!(is_same_bfd(&status["vif-a"], &before["vif-a"]), "{status:#?}");
+    assert_eq!(net.routes(BFD_TABLE), SENTINELS);
 
     // Nothing that needs BIRD.
     let intent = net.intent("[]");
     let pid = net.pid();
     ensure(&mut routing, &intent, &[]).await.unwrap();
     assert!(!fs::exists(format!("/proc/{pid}/exe")).unwrap() && !net.state().exists());
-    assert_eq!(net.routes(900).len(), 0, "and nothing in the kernel");
+    assert_eq!(net.routes(BFD_TABLE).len(), 0, "and nothing in the kernel");
 }
 
 #[tokio::test]
@@ -252,7 +272,7 @@ async fn what_was_killed_is_back_and_the_kernel_keeps_its_routes() {
     let mut net = Net::new("kill");
     let (mut routing, intent) = start(&mut net).await;
     eventually("the main table", 4, || net.routes(254).len()).await;
-    eventually("sentinels", 2, || net.routes(900).len()).await;
+    eventually("sentinels", 2, || net.routes(BFD_TABLE).len()).await;
     let pid = net.pid();
 
     // Another daemon finds the same process, and changes nothing.
@@ -265,8 +285,8 @@ async fn what_was_killed_is_back_and_the_kernel_keeps_its_routes() {
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     let keeps = || {
         assert_eq!(net.routes(254), LEARNED);
-        assert_eq!(net.routes(1001), FROM_A);
-        assert_eq!(net.routes(900), SENTINELS);
+        assert_eq!(net.routes(SOURCES_TABLE + 1), FROM_A);
+        assert_eq!(net.routes(BFD_TABLE), SENTINELS);
     };
     keeps();
     let killed = Instant::now();
@@ -285,8 +305,8 @@ async fn what_was_killed_is_back_and_the_kernel_keeps_its_routes() {
     // The first daemon's view is the same; a line that is cut leaves the sentinels.
     ensure(&mut routing, &intent, &[]).await.unwrap();
     output(&format!("ip -n {}-c1 link set line down", net.gateway));
-    eventually("sentinels are gone", 0, || net.routes(900).len()).await;
-    eventually("so are the routes", 0, || net.routes(1001).len()).await;
+    eventually("sentinels are gone", 0, || net.routes(BFD_TABLE).len()).await;
+    eventually("so are the routes", 0, || net.routes(SOURCES_TABLE + 1).len()).await;
 
     let pid = net.pid();
     Routing::purge(&net.gateway).await.unwrap();
@@ -315,7 +335,7 @@ async fn a_wrong_or_missing_key_is_no_session() {
     ] {
         net.speak(1, &router(options));
         let started = Instant::now();
-        while started.elapsed() < Duration::from_millis(2500) {
+        while started.elapsed() < Duration::from_millis(1500) {
             let status = routing.status(&intent).await;
             assert_ne!(status["vif-a"].ipv4.as_ref().unwrap().state, BgpState::Established, "{options}");
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -344,20 +364,33 @@ async fn bird_takes_every_option_and_a_wrong_configuration_leaves_what_runs() {
     ];
     let intent = net.intent(&format!("[{}]", vifs.join(", ")));
     for drain in [None, Some(Drain::Announced), Some(Drain::Down)] {
-        let drained = drain.map(|drain| ("vif-b".to_owned(), drain)).into_iter().collect();
-        let text = conf::text(&intent, &intent.border_gateways[0], &numbers()["bgw-1"], &drained);
+        let mut intent = intent.clone();
+        intent.drained.extend(drain.map(|drain| ("vif-b".to_owned(), drain)));
+        let text = conf::text(&intent, &intent.border_gateways[0], &numbers()["bgw-1"]);
         let file = net.write("wide.conf", &text);
         output(&format!("bird -p -c {}", file.display()));
     }
+    // Descriptors that a library forgot to close at `exec`.
+    let (_reader, writer) = nix::unistd::pipe().unwrap();
+    let open = |pid: &str| -> Vec<std::path::PathBuf> {
+        let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+        entries.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok()).collect()
+    };
+    let ours = fs::read_link(format!("/proc/self/fd/{}", writer.as_raw_fd())).unwrap();
+    assert!(open("self").contains(&ours));
     let mut routing = Routing::new(&net.gateway);
     ensure(&mut routing, &intent, &[]).await.unwrap();
     let pid = net.pid();
+    let theirs = open(&pid.to_string());
+    assert!(!theirs.contains(&ours), "{theirs:?}");
+    let session = nix::unistd::getsid(Some(Pid::from_raw(pid))).unwrap();
+    assert_eq!(session.as_raw(), pid, "a session of its own");
 
     // A name that BIRD cannot read: nothing that the intent lets through does that.
     let mut wrong = intent.clone();
     wrong.border_gateways[0].virtual_interfaces[0].name = "k3y of vif-a\" oops".into();
     let numbers = [("bgw-1".to_owned(), [("k3y of vif-a\" oops".to_owned(), 1)].into())].into();
-    let error = routing.ensure(&wrong, &numbers, &BTreeMap::new()).await.unwrap_err();
+    let error = routing.ensure(&wrong, &numbers).await.unwrap_err();
     assert!(matches!(error, RoutingError::Invalid { .. }), "{error}");
     assert!(!error.to_string().contains("k3y of vif-a"), "{error}");
     assert_eq!(net.pid(), pid);
@@ -366,4 +399,15 @@ async fn bird_takes_every_option_and_a_wrong_configuration_leaves_what_runs() {
     ensure(&mut routing, &intent, &[]).await.unwrap();
     assert_eq!(net.pid(), pid);
     Routing::purge(&net.gateway).await.unwrap();
+    assert!(!net.state().parent().unwrap().exists());
+
+    // The number of a process that is another by now.
+    let mut stranger = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    fs::create_dir_all(net.state()).unwrap();
+    fs::write(net.state().join("bird.pid"), format!("{}\n", stranger.id())).unwrap();
+    fs::write(net.state().join("bird.conf"), "").unwrap();
+    Routing::purge(&net.gateway).await.unwrap();
+    assert!(stranger.try_wait().unwrap().is_none(), "it lives");
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
 }

@@ -34,10 +34,24 @@ pub fn megabyte(from: &Netns, to: &Netns, address: &str) -> anyhow::Result<()> {
     transfer(from, to, address, "-n 1M").map(drop)
 }
 
+/// TCP for a second: bits of payload a second, and the bytes of payload of a full segment.
+pub fn segments(from: &Netns, to: &Netns, address: &str) -> anyhow::Result<(f64, u64)> {
+    let result = iperf3(from, to, address, "-t 1")?;
+    let segment = result["start"]["tcp_mss_default"].as_u64().context("iperf3 reports no segment size")?;
+    Ok((received_rate(&result)?, segment))
+}
+
 fn transfer(from: &Netns, to: &Netns, address: &str, much: &str) -> anyhow::Result<f64> {
+    received_rate(&iperf3(from, to, address, much)?)
+}
+
+fn iperf3(from: &Netns, to: &Netns, address: &str, much: &str) -> anyhow::Result<Value> {
     let _server = listen(to)?;
     let said = from.run(&format!("iperf3 -J -c {address} -p 5201 {much} --connect-timeout 3000"))?;
-    let result: Value = serde_json::from_str(&said)?;
+    Ok(serde_json::from_str(&said)?)
+}
+
+fn received_rate(result: &Value) -> anyhow::Result<f64> {
     result["end"]["sum_received"]["bits_per_second"].as_f64().context("iperf3 reports no rate")
 }
 

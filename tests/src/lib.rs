@@ -4,6 +4,7 @@ pub mod caps;
 pub mod config;
 pub mod customers;
 pub mod daemon;
+pub mod datagrams;
 pub mod failover;
 pub mod figures;
 pub mod frames;

@@ -89,6 +89,13 @@ impl Netns {
         output(&mut self.command(line)).with_context(|| format!("in {}", self.name))
     }
 
+    /// What a command prints, whether it succeeds or not.
+    pub fn said(&self, line: &str) -> String {
+        let said = |output: Output| [output.stdout, output.stderr].concat();
+        let said = self.command(line).output().map(said).unwrap_or_default();
+        String::from_utf8_lossy(&said).into_owned()
+    }
+
     /// Whether a command succeeds.
     pub fn succeeds(&self, line: &str) -> bool {
         self.command(line)

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use crate::config;
 use crate::daemon::Daemon;
 use crate::netns::{Netns, remove_run, run_name, sweep};
+use crate::proof::wait_until_up;
 use crate::shim::{Line, Tagging, Tags, tag};
 use crate::stop;
 
@@ -176,6 +177,15 @@ impl Testbed {
     pub fn with_gateway() -> anyhow::Result<(Self, Daemon)> {
         let testbed = Self::new()?;
         let daemon = Daemon::start(&testbed.server, &testbed.config)?;
+        Ok((testbed, daemon))
+    }
+
+    /// Makes the topology with other sizes, and starts the gateway with a configuration that is changed; all neighbours are known.
+    pub fn started(sizes: Sizes, change: impl FnOnce(&str) -> String) -> anyhow::Result<(Self, Daemon)> {
+        let testbed = Self::over(Underlay::V4, sizes)?;
+        fs::write(&testbed.config, change(&fs::read_to_string(&testbed.config)?))?;
+        let daemon = Daemon::start(&testbed.server, &testbed.config)?;
+        wait_until_up(&daemon)?;
         Ok((testbed, daemon))
     }
 

@@ -71,7 +71,7 @@ pub(super) async fn end(gateway: &str, border_gateway: String) -> Result<(), Rou
     if let Some(process) = place.find() {
         if process.in_namespace
             && let Ok(text) = fs::read_to_string(place.config())
-            && let Err(error) = timeout(LONGEST_CHANGE, configure(&place, &conf::leaving(&text)))
+            && let Err(error) = timeout(LONGEST_CHANGE, prepare_to_leave(&place, &text))
                 .await
                 .unwrap_or_else(|late| Err(io::Error::from(late).into()))
         {
@@ -89,7 +89,14 @@ async fn configure(place: &Place, text: &str) -> Result<(), ControlError> {
     let mut client = Client::connect(&place.directory).await?;
     client.command(&format!("configure \"{}\"", place.draft().display())).await?;
     fs::rename(place.draft(), place.config())?;
-    // What was queued could be replaced by the next one.
+    Ok(())
+}
+
+/// Has a running BIRD forget what it wrote to the kernel when a protocol, or itself, ends from now on.
+async fn prepare_to_leave(place: &Place, text: &str) -> Result<(), ControlError> {
+    configure(place, &conf::leaving(text)).await?;
+    let mut client = Client::connect(&place.directory).await?;
+    // A change that waits for another would be replaced by the next one.
     while !client.command("configure status").await?.iter().any(|line| line.code == SETTLED) {
         sleep(Duration::from_millis(20)).await;
     }
@@ -153,7 +160,7 @@ impl Bird {
         self.check(&program, &self.text).await?;
         let work = async {
             if conf::leaves_kernel(&current, &self.text) {
-                configure(&self.place, &conf::leaving(&current)).await?;
+                prepare_to_leave(&self.place, &current).await?;
             }
             configure(&self.place, &self.text).await
         };

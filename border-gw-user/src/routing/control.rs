@@ -116,7 +116,7 @@ fn parse(line: &str, code: u16) -> Option<(Line, bool)> {
         return Some((Line { code, text: more.to_owned() }, false));
     }
     let (number, rest) = line.split_at_checked(4)?;
-    let code = number.parse().ok()?;
+    let code = number.bytes().all(|byte| byte.is_ascii_digit()).then(|| number.parse().ok())??;
     let is_last = !rest.starts_with('-');
     let text = rest.get(1..).unwrap_or_default().to_owned();
     Some((Line { code, text }, is_last))

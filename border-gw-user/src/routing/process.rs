@@ -88,7 +88,7 @@ impl Place {
 
     /// The BIRD that runs here.
     pub(super) fn find(&self) -> Option<Process> {
-        if !self.directory.join(SOCKET).exists() {
+        if !self.config().exists() {
             return None;
         }
         let told = fs::read_to_string(self.pid_file()).ok().and_then(|text| text.trim().parse().ok());

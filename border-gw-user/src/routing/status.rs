@@ -405,3 +405,116 @@ pub(super) fn refused<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<RefusedRo
 pub(super) fn count<'a>(mut lines: impl Iterator<Item = &'a str>) -> Option<u32> {
     lines.find_map(|line| line.split_once(" of ")?.0.trim().parse().ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What BIRD 2.0.12 said.
+    const PROTOCOLS: &str = include_str!("tests/protocols.txt");
+    const BFD: &str = "bfd1:
+IP address                Interface  State      Since         Interval  Timeout
+169.254.10.1              vif1       Up         2026-11-25T13:45:36+0000    0.020    0.060
+fd00:10::1                vif1       Down       2026-11-25T14:45:36+0100    1.000    0.000
+";
+
+    #[test]
+    fn sessions_and_channels_are_read() {
+        let all = protocols(PROTOCOLS.lines());
+        assert_eq!(all.keys().collect::<Vec<_>>(), ["best1_v4", "bgp1_v4", "bgp1_v6", "bgp2_v6", "device1"]);
+        let up = &all["bgp1_v4"];
+        assert_eq!((up.state, up.since), (Some(BgpState::Established), Some(1_795_614_337)));
+        assert_eq!(up.last_error, None);
+        let channel = Channel {
+            up: true,
+            imported: 5,
+            filtered: 4,
+            exported: 2,
+            invalid: 2,
+            import_limit_hit: true,
+            receive_limit_hit: false,
+        };
+        assert_eq!(up.channels["ipv4"], channel);
+        let waits = &all["bgp1_v6"];
+        assert_eq!(waits.state, Some(BgpState::Connect));
+        assert_eq!(waits.last_error.as_deref(), Some("BFD session down"));
+        assert!(!waits.channels["ipv6"].up);
+        assert_eq!(all["bgp2_v6"].state, Some(BgpState::Down));
+        assert_eq!(all["bgp2_v6"].channels.len(), 2);
+        assert_eq!(all["best1_v4"].state, None);
+    }
+
+    #[test]
+    fn bfd_sessions_are_read() {
+        let all = bfd(BFD.lines());
+        let of = |address: &str| all[&("vif1".to_owned(), address.parse().unwrap())];
+        let since = Some(1_795_614_336);
+        assert_eq!(of("169.254.10.1"), BfdStatus { state: BfdState::Up, since });
+        assert_eq!(of("fd00:10::1"), BfdStatus { state: BfdState::Down, since }, "in another time zone");
+        assert_eq!(all.len(), 2);
+        assert_eq!(bfd("bfd1: is not up".lines()).len(), 0);
+    }
+
+    #[test]
+    fn times_are_seconds() {
+        for (text, want) in [
+            ("1970-01-01T00:00:00+0000", Some(0)),
+            ("2024-02-29T23:59:59+0000", Some(1_709_251_199)),
+            ("2024-03-01T00:00:00-0130", Some(1_709_256_600)),
+            ("2100-03-01T00:00:00+0000", Some(4_107_542_400)),
+            ("13:45:37.056", None),
+            ("", None),
+            ("2024-03-01T00:00:0", None),
+        ] {
+            assert_eq!(seconds(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn refused_routes_say_why() {
+        let text = "Table vif1_v4:
+0.0.0.0/0            unicast [bgp1_v4 2026-11-25T13:45:37+0000] (100) [AS65010i]
+\tvia 169.254.10.1 on vif1
+\tType: BGP univ
+\tBGP.as_path: 65010
+\trefused_because: 1
+172.17.0.0/16        unicast [bgp1_v4 2026-11-25T13:45:37+0000] * (100) [AS65010i]
+\tvia 169.254.10.1 on vif1
+";
+        let routes = refused(text.lines());
+        let found: Vec<_> = routes.iter().map(|route| (route.prefix.to_string(), route.why)).collect();
+        assert_eq!(
+            found,
+            [("0.0.0.0/0".into(), Refusal::DefaultRoute), ("172.17.0.0/16".into(), Refusal::Limit)]
+        );
+        assert_eq!(text.lines().filter(|line| is_route(line)).count(), 2);
+        assert_eq!(count("1 of 8 routes for 5 networks in table vif1_v4".lines()), Some(1));
+        assert_eq!(count("".lines()), None);
+    }
+
+    #[test]
+    fn limits_say_when_they_are_near_and_when_there_is_room() {
+        let family = FamilyStatus {
+            peer: IpAddr::from([169, 254, 10, 1]),
+            state: BgpState::Established,
+            since: None,
+            last_error: None,
+            negotiated: true,
+            accepted: 79,
+            refused_by_filter: 0,
+            refused_by_limit: 0,
+            invalid: 0,
+            announced: 0,
+            limit: 100,
+            limit_hit: false,
+            overflow: false,
+        };
+        assert!(!family.is_near_limit());
+        assert!(FamilyStatus { accepted: 80, ..family.clone() }.is_near_limit());
+        assert!(!family.has_room(), "nothing waits");
+        let waiting = FamilyStatus { refused_by_limit: 1, ..family };
+        assert!(waiting.has_room());
+        assert!(!FamilyStatus { accepted: 100, ..waiting.clone() }.has_room());
+        assert!(!FamilyStatus { state: BgpState::Active, ..waiting }.has_room());
+    }
+}

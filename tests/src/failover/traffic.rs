@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::frames::{Raw, ethernet, mac_of, udp, vxlan, with_tos};
+use crate::frames::{Raw, ethernet, mac_of, set_class, udp, vxlan};
 use crate::shim::NUMBERED;
 use crate::testbed::Testbed;
 
@@ -60,7 +60,8 @@ impl Traffic {
 
 fn frame(testbed: &Testbed) -> anyhow::Result<Vec<u8>> {
     let (from, to) = (mac_of(&testbed.fabric, "f1")?, mac_of(&testbed.server, "fab1")?);
-    let inner = with_tos(udp("10.1.0.10", "172.16.0.1", (0, 9), 64, 18)?, NUMBERED);
+    let mut inner = udp("10.1.0.10", "172.16.0.1", (0, 9), 64, 18)?;
+    set_class(&mut inner, NUMBERED);
     let inner = ethernet([0x02, 0, 0x5e, 0, 0x50, 0x01], [0x02, 0, 0x5e, 0, 0, 0x01], None, 0x0800, &inner);
     let outer = vxlan("192.0.2.21", "192.0.2.10", 5001, &inner)?;
     let mut frame = ethernet(to, from, None, 0x0800, &outer);
