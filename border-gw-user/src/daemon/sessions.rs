@@ -59,6 +59,8 @@ pub(super) async fn look_after(
         reloaded: BTreeMap::new(),
         near_limit: BTreeMap::new(),
     };
+    // What was wanted before this task began is to be looked after as well.
+    wanted.mark_changed();
     let mut look = tokio::time::interval(LOOK);
     loop {
         let changed = tokio::select! {
