@@ -315,7 +315,7 @@ async fn what_was_killed_is_back_and_the_kernel_keeps_its_routes() {
 async fn a_wrong_or_missing_key_is_no_session() {
     let mut net = Net::new("key");
     net.customer(1, &["169.254.10.2/29"], &["169.254.10.1/29"]);
-    let vif = "[{name: vif-a, connection: line-a, vlan: 100, bgp: {asn: 65010, password_file: a.key, ttl_security: true}, \
+    let vif = "[{name: vif-a, connection: line-a, vlan: 100, bgp: {asn: 65010, password_file: a.key, ttl_security: true, hold_time: 3s}, \
                addresses: [{local: 169.254.10.2/29, peer: 169.254.10.1}]}]";
     let intent = net.intent(vif);
     let mut routing = Routing::new(&net.gateway);
