@@ -70,6 +70,12 @@ pub enum What {
     Losses,
     /// Lines that were given up since the daemon's start, and how long that took
     Failovers,
+    /// BGP sessions: state, prefixes accepted, refused and announced
+    Bgp,
+    /// Routes of a virtual interface that are refused, and why; `show refused VIF`
+    Refused,
+    /// Each peer from its port up to a ping
+    Health,
 }
 
 impl What {
@@ -84,6 +90,9 @@ impl What {
             Self::Summary => "summary",
             Self::Losses => "losses",
             Self::Failovers => "failovers",
+            Self::Bgp => "bgp",
+            Self::Refused => "refused",
+            Self::Health => "health",
         }
     }
 }

@@ -3,6 +3,7 @@
 mod headers;
 mod learned;
 mod limits;
+mod narrow;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -19,6 +20,7 @@ use ipnet::IpNet;
 use crate::intent::{BorderGateway, Intent, VirtualInterface, VpcAttachment, Vtep};
 use crate::kernel::{Observed, PortState};
 use crate::tables::{Identity, Members, Slots, Tables, Target, WayInfo, address, identity, name};
+pub use narrow::too_narrow;
 
 /// Compiles everything. What the kernel does not have yet (a port that is missing, a veth that is not made) is left out, but
 /// for the records of VIFs and attachments.

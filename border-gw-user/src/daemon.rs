@@ -1,9 +1,12 @@
 //! The daemon: wiring, signals, shutdown. Decisions are elsewhere.
 
 mod files;
+mod sessions;
 mod upkeep;
 
+use std::collections::BTreeMap;
 use std::fs::File;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -14,6 +17,7 @@ use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
+use border_gw::compile::too_narrow;
 use border_gw::control::{self, Order};
 use border_gw::dataplane::bpf::Bpf;
 use border_gw::dataplane::counters::Counters;
@@ -23,10 +27,12 @@ use border_gw::intent::{self, Intent, Sources};
 use border_gw::kernel::{self, Kernel, Missing, Observed};
 use border_gw::maintenance::{self, Maintenance};
 use border_gw::reconcile::Reconciler;
+use border_gw::routing::Routing;
 use border_gw::state::State;
 use border_gw::tables::Slots;
 
 use files::Files;
+use sessions::{Known, Wanted};
 
 /// How long after a failed turn the next one starts, when nothing else happens.
 const RETRY: Duration = Duration::from_secs(1);
@@ -59,12 +65,17 @@ pub(crate) async fn run(config: &Path) -> anyhow::Result<()> {
     info!("gateway {} forwards: {}", intent.gateway.name, summary(&intent));
     let (publish, states) = watch::channel(state);
     let (order, orders) = control::orders();
-    let servers = tokio::spawn(control::serve(listeners, intent.gateway.name.clone(), states, order));
+    let (question, questions) = control::questions();
+    let name = intent.gateway.name.clone();
+    let servers = tokio::spawn(control::serve(listeners, name.clone(), states, (order, question)));
+    let (known, sessions) = watch::channel(Known::default());
+    let wanted = daemon.wanted.subscribe();
+    tokio::spawn(sessions::look_after(name, wanted, known, questions));
     // A notification socket exists under systemd only.
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         warn!("cannot tell systemd that the gateway is ready: {error}");
     }
-    let result = daemon.follow(&publish, files, orders).await;
+    let result = daemon.follow(&publish, files, orders, sessions).await;
     servers.abort();
     info!("gateway {} stops; forwarding goes on with the tables as they are", intent.gateway.name);
     result
@@ -131,10 +142,19 @@ struct Daemon {
     unsettled: bool,
     reconciler: Reconciler<Bpf>,
     config_error: Option<String>,
+    /// Ports that leave IPv6 too little, and what was said about each.
+    narrow: BTreeMap<String, String>,
     /// What the last turn saw.
     observed: Arc<Observed>,
     slots: Arc<Slots>,
     failovers: Failovers,
+    started: Instant,
+    /// What routing daemons are to be made of.
+    wanted: watch::Sender<Wanted>,
+    /// What is known of them.
+    known: Known,
+    /// When BFD lost a peer: VIF and address to seconds since 1970.
+    bfd_lost: BTreeMap<(String, IpAddr), u64>,
 }
 
 /// Signals that end the daemon, and the one that makes it read its files.
@@ -198,9 +218,14 @@ impl Daemon {
             unsettled: true,
             reconciler: Reconciler::new(dataplane),
             config_error: None,
+            narrow: BTreeMap::new(),
             observed: Arc::default(),
             slots: Arc::default(),
             failovers: Failovers::default(),
+            started: Instant::now(),
+            wanted: watch::Sender::new(Wanted::default()),
+            known: Known::default(),
+            bfd_lost: BTreeMap::new(),
         };
         let (state, result) = daemon.turn().await?;
         result?;
@@ -218,14 +243,30 @@ impl Daemon {
         }
         let (mut state, result) = self.reconciler.turn(&self.intent, observed);
         state.config_error.clone_from(&self.config_error);
+        self.say_what_is_narrow(&state.observed);
         self.observed = Arc::clone(&state.observed);
         self.slots = Arc::clone(&state.slots);
         self.failovers.converged(&self.observed, Instant::now());
         state.failovers = Arc::new(self.failovers.clone());
         state.maintenance = Arc::new(self.maintenance.states());
+        state.started = Some(self.started);
+        self.known.fill(&mut state);
+        self.want_sessions();
         // After the tables: buckets first, then the veths.
         self.kernel.follow(&self.intent, &state.observed).await?;
         Ok((state, result.map(|_| ()).map_err(Into::into)))
+    }
+
+    /// One line in the log for each change.
+    fn say_what_is_narrow(&mut self, observed: &Observed) {
+        let found = too_narrow(&self.intent, observed);
+        for (_, sentence) in found.iter().filter(|(port, now)| self.narrow.get(*port) != Some(now)) {
+            warn!("{sentence}");
+        }
+        for port in self.narrow.keys().filter(|port| !found.contains_key(*port)) {
+            info!("interface `{port}` leaves IPv6 enough again, or is gone");
+        }
+        self.narrow = found;
     }
 
     async fn follow(
@@ -233,6 +274,7 @@ impl Daemon {
         publish: &watch::Sender<State>,
         mut files: Files,
         mut orders: mpsc::Receiver<Order>,
+        mut sessions: watch::Receiver<Known>,
     ) -> anyhow::Result<()> {
         let mut signals = Signals::new()?;
         let mut failed = false;
@@ -245,6 +287,12 @@ impl Daemon {
                 () = self.kernel.changed() => Cause::Kernel,
                 Some(order) = orders.recv() => Cause::Order(order),
                 () = sleep_until(self.next_look()) => Cause::Time,
+                Ok(()) = sessions.changed() => {
+                    let known = sessions.borrow_and_update().clone();
+                    self.learn_of_sessions(known);
+                    publish.send_modify(|state| self.known.fill(state));
+                    continue;
+                }
                 () = tokio::time::sleep(RETRY), if failed => Cause::Kernel,
             };
             let work = async {
@@ -360,6 +408,7 @@ fn remove_directory(path: &Path) -> anyhow::Result<()> {
 
 async fn remove_all(intent: &Intent) -> anyhow::Result<()> {
     pins::purge(&intent.gateway.name)?;
+    Routing::purge(&intent.gateway.name).await?;
     Kernel::purge(intent).await?;
     remove_directory(&maintenance::directory(&intent.gateway.name))?;
     // Still locked: who opens the file now finds no gateway, and makes its own.

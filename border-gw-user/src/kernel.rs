@@ -32,6 +32,7 @@ use events::Changes;
 pub use learned::{BFD_TABLE, Hop, Learned, SOURCES_TABLE};
 use netlink::{Link, Netlink};
 use ports::Ports;
+pub(crate) use preflight::SMALLEST_MTU;
 pub use preflight::{Missing, preflight};
 
 /// What the kernel says, as far as the tables depend on it.
@@ -133,7 +134,7 @@ pub struct Kernel {
     resolving: BTreeSet<String>,
 }
 
-fn namespace_name(intent: &Intent, gateway: &BorderGateway) -> String {
+pub(crate) fn namespace_name(intent: &Intent, gateway: &BorderGateway) -> String {
     format!("{}.{}", intent.gateway.name, gateway.name)
 }
 
@@ -288,13 +289,13 @@ impl Kernel {
     }
 
     /// BGP with a peer came up, and BFD did not: its silence counts no more.
-    pub fn forget_bfd(&mut self, intent: &Intent, peer: &Peer) {
-        let gateway = intent.border_gateways.iter().find(|gateway| gateway.name == peer.border_gateway);
-        if let Some(namespace) =
-            gateway.and_then(|gateway| self.namespaces.get_mut(&namespace_name(intent, gateway)))
-        {
-            namespace.forget_bfd(&peer.vif, peer.address);
+    pub fn forget_bfd(&mut self, intent: &Intent, vif: &str, peer: IpAddr) {
+        for gateway in &intent.border_gateways {
+            if let Some(namespace) = self.namespaces.get_mut(&namespace_name(intent, gateway)) {
+                namespace.forget_bfd(vif, peer);
+            }
         }
+        self.nudge.notify_one();
     }
 
     /// N of the interface `vifN` of each VIF, by border gateway.

@@ -30,7 +30,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Run { config } => {
             raise_descriptor_limit()?;
-            daemon::run(&config).await
+            Box::pin(daemon::run(&config)).await
         }
         Command::Purge { config } => daemon::purge(&config).await,
         Command::Check { config } => {

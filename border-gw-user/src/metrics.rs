@@ -1,6 +1,7 @@
 //! Prometheus metrics: counters are read from the maps at scrape time, gauges from the state of the last turn.
 
 mod failovers;
+mod sessions;
 
 use std::collections::BTreeMap;
 
@@ -8,6 +9,7 @@ use border_gw_common::abi::{INTO, OUT_OF, OWNER_ATTACHMENT, OWNER_VIF, Owner, TO
 use prometheus::{Encoder as _, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::dataplane;
+use crate::health;
 use crate::intent::{Cap, Caps};
 use crate::state::State;
 use crate::view::{self, Count, NextHopRow};
@@ -61,6 +63,7 @@ pub fn render(state: &State, count: &impl Count) -> Result<String, Error> {
     too_big(&page, state, count)?;
     losses(&page, state, count)?;
     failovers::failovers(&page, state)?;
+    sessions::sessions(&page, state)?;
     let mut text = Vec::new();
     TextEncoder::new().encode(&page.0.gather(), &mut text)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
@@ -231,7 +234,7 @@ fn links(page: &Page, state: &State) -> Result<(), Error> {
     let labels = ["border_gateway", "vif", "peer"];
     let neighbor = page.gauge("border_gw_neighbor_up", "1 when a customer's router answers.", &labels)?;
     for (gateway, vif) in view::all_vifs(state) {
-        let is_up = view::vif_state(state, vif) == "up";
+        let is_up = health::summary(state, gateway, vif) == "up";
         vif_up.with_label_values(&[&vif.connection, &gateway.name, &vif.name]).set(i64::from(is_up));
         for link in &vif.addresses {
             let known = state.observed.neighbors.contains_key(&(vif.name.clone(), link.peer));

@@ -124,6 +124,10 @@ impl<D: Dataplane> Reconciler<D> {
             config_error: None,
             failovers: Arc::default(),
             maintenance: Arc::default(),
+            sessions: Arc::default(),
+            probes: Arc::default(),
+            routing_errors: Arc::default(),
+            started: None,
         };
         self.last = Some(last);
         (state, result)

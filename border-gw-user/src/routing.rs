@@ -19,7 +19,6 @@ use log::warn;
 use serde::Serialize;
 
 use self::bird::Bird;
-pub use self::conf::Drain;
 pub use self::control::ControlError;
 pub use self::error::RoutingError;
 pub use self::refusal::Refusal;
@@ -64,13 +63,12 @@ impl Routing {
         &mut self,
         intent: &Intent,
         numbers: &BTreeMap<String, BTreeMap<String, u32>>,
-        drained: &BTreeMap<String, Drain>,
     ) -> Result<(), RoutingError> {
         let mut before = std::mem::take(&mut self.birds);
         let none = BTreeMap::new();
         for gateway in intent.border_gateways.iter().filter(|gateway| conf::wants_bird(gateway)) {
             let numbers = numbers.get(&gateway.name).unwrap_or(&none);
-            let text = conf::text(intent, gateway, numbers, drained);
+            let text = conf::text(intent, gateway, numbers);
             let bird = Bird::new(&self.gateway, gateway, text, numbers.clone(), before.remove(&gateway.name));
             self.birds.insert(gateway.name.clone(), bird);
         }

@@ -10,7 +10,9 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
-use border_gw::routing::{BfdState, BgpState, Drain, Refusal, Routing, RoutingError, SessionStatus, conf};
+use border_gw::intent::Drain;
+use border_gw::kernel::{BFD_TABLE, SOURCES_TABLE};
+use border_gw::routing::{BfdState, BgpState, Refusal, Routing, RoutingError, SessionStatus, conf};
 use net::{Net, ensure, eventually, numbers, output, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -105,10 +107,10 @@ async fn sessions_come_up_and_routes_reach_the_kernel() {
     let mut net = Net::new("up");
     let (mut routing, intent) = start(&mut net).await;
     eventually("the main table", Vec::from(LEARNED.map(str::to_owned)), || net.routes(254)).await;
-    eventually("all of vif-a", Vec::from(FROM_A.map(str::to_owned)), || net.routes(1001)).await;
+    eventually("all of vif-a", Vec::from(FROM_A.map(str::to_owned)), || net.routes(SOURCES_TABLE + 1)).await;
     let from_b = ["172.16.0.0/16 via inet6 fd00:20::1 dev vif2", "fd00:b::/48 via fd00:20::1 dev vif2"];
-    eventually("all of vif-b", Vec::from(from_b.map(str::to_owned)), || net.routes(1002)).await;
-    eventually("sentinels", Vec::from(SENTINELS.map(str::to_owned)), || net.routes(900)).await;
+    eventually("all of vif-b", Vec::from(from_b.map(str::to_owned)), || net.routes(SOURCES_TABLE + 2)).await;
+    eventually("sentinels", Vec::from(SENTINELS.map(str::to_owned)), || net.routes(BFD_TABLE)).await;
 
     // What is announced, also what the peer itself announces.
     let heard = net.ask(1, "show route all protocol gw4");
@@ -165,7 +167,7 @@ async fn over_the_limit_what_is_there_stays_and_the_rest_waits_for_room() {
     assert_eq!((ipv4.accepted, ipv4.refused_by_filter, ipv4.limit, ipv4.limit_hit), (3, 5, 3, true));
     assert!(ipv4.is_near_limit() && !ipv4.has_room() && ipv4.is_up(), "{ipv4:?}");
     eventually("what was there is there", true, || {
-        FROM_A.iter().all(|route| net.routes(1001).contains(&(*route).to_owned()))
+        FROM_A.iter().all(|route| net.routes(SOURCES_TABLE + 1).contains(&(*route).to_owned()))
     })
     .await;
     let refused = routing.refused(&intent, "vif-a", 100).await.unwrap();
@@ -228,7 +230,7 @@ async fn a_change_of_one_interface_leaves_the_other_alone() {
     for vif in ["vif-a", "vif-b"] {
         assert!(is_same(&drained, &before, vif), "{vif}: {drained:#?}, and before {before:#?}");
     }
-    assert_eq!(net.routes(1002).len(), 2, "its sources go on");
+    assert_eq!(net.routes(SOURCES_TABLE + 2).len(), 2, "its sources go on");
 
     ensure(&mut routing, &intent, &[("vif-b", Drain::Down)]).await.unwrap();
     let down = until("no session", &mut routing, &intent, |status| {
@@ -236,7 +238,7 @@ async fn a_change_of_one_interface_leaves_the_other_alone() {
     })
     .await;
     assert!(is_same(&down, &before, "vif-a"), "{down:#?}");
-    eventually("its routes are gone", 0, || net.routes(1002).len()).await;
+    eventually("its routes are gone", 0, || net.routes(SOURCES_TABLE + 2).len()).await;
 
     // A key, and then no BGP at all.
     let with_key = VIF_B.replace("asn: 4200000020", "asn: 4200000020, password_file: a.key");
@@ -250,19 +252,19 @@ async fn a_change_of_one_interface_leaves_the_other_alone() {
     let intent = net.intent(&format!("[{without}, {with_key}]"));
     ensure(&mut routing, &intent, &[]).await.unwrap();
     eventually("nothing of vif-a is left in the kernel", (0, 0), || {
-        (net.routes(1001).len(), net.routes(254).len())
+        (net.routes(SOURCES_TABLE + 1).len(), net.routes(254).len())
     })
     .await;
     let status = routing.status(&intent).await;
     assert!(is_same_bfd(&status["vif-a"], &before["vif-a"]), "{status:#?}");
-    assert_eq!(net.routes(900), SENTINELS);
+    assert_eq!(net.routes(BFD_TABLE), SENTINELS);
 
     // Nothing that needs BIRD.
     let intent = net.intent("[]");
     let pid = net.pid();
     ensure(&mut routing, &intent, &[]).await.unwrap();
     assert!(!fs::exists(format!("/proc/{pid}/exe")).unwrap() && !net.state().exists());
-    assert_eq!(net.routes(900).len(), 0, "and nothing in the kernel");
+    assert_eq!(net.routes(BFD_TABLE).len(), 0, "and nothing in the kernel");
 }
 
 #[tokio::test]
@@ -270,7 +272,7 @@ async fn what_was_killed_is_back_and_the_kernel_keeps_its_routes() {
     let mut net = Net::new("kill");
     let (mut routing, intent) = start(&mut net).await;
     eventually("the main table", 4, || net.routes(254).len()).await;
-    eventually("sentinels", 2, || net.routes(900).len()).await;
+    eventually("sentinels", 2, || net.routes(BFD_TABLE).len()).await;
     let pid = net.pid();
 
     // Another daemon finds the same process, and changes nothing.
@@ -283,8 +285,8 @@ async fn what_was_killed_is_back_and_the_kernel_keeps_its_routes() {
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     let keeps = || {
         assert_eq!(net.routes(254), LEARNED);
-        assert_eq!(net.routes(1001), FROM_A);
-        assert_eq!(net.routes(900), SENTINELS);
+        assert_eq!(net.routes(SOURCES_TABLE + 1), FROM_A);
+        assert_eq!(net.routes(BFD_TABLE), SENTINELS);
     };
     keeps();
     let killed = Instant::now();
@@ -303,8 +305,8 @@ async fn what_was_killed_is_back_and_the_kernel_keeps_its_routes() {
     // The first daemon's view is the same; a line that is cut leaves the sentinels.
     ensure(&mut routing, &intent, &[]).await.unwrap();
     output(&format!("ip -n {}-c1 link set line down", net.gateway));
-    eventually("sentinels are gone", 0, || net.routes(900).len()).await;
-    eventually("so are the routes", 0, || net.routes(1001).len()).await;
+    eventually("sentinels are gone", 0, || net.routes(BFD_TABLE).len()).await;
+    eventually("so are the routes", 0, || net.routes(SOURCES_TABLE + 1).len()).await;
 
     let pid = net.pid();
     Routing::purge(&net.gateway).await.unwrap();
@@ -362,8 +364,9 @@ async fn bird_takes_every_option_and_a_wrong_configuration_leaves_what_runs() {
     ];
     let intent = net.intent(&format!("[{}]", vifs.join(", ")));
     for drain in [None, Some(Drain::Announced), Some(Drain::Down)] {
-        let drained = drain.map(|drain| ("vif-b".to_owned(), drain)).into_iter().collect();
-        let text = conf::text(&intent, &intent.border_gateways[0], &numbers()["bgw-1"], &drained);
+        let mut intent = intent.clone();
+        intent.drained.extend(drain.map(|drain| ("vif-b".to_owned(), drain)));
+        let text = conf::text(&intent, &intent.border_gateways[0], &numbers()["bgw-1"]);
         let file = net.write("wide.conf", &text);
         output(&format!("bird -p -c {}", file.display()));
     }
@@ -387,7 +390,7 @@ async fn bird_takes_every_option_and_a_wrong_configuration_leaves_what_runs() {
     let mut wrong = intent.clone();
     wrong.border_gateways[0].virtual_interfaces[0].name = "k3y of vif-a\" oops".into();
     let numbers = [("bgw-1".to_owned(), [("k3y of vif-a\" oops".to_owned(), 1)].into())].into();
-    let error = routing.ensure(&wrong, &numbers, &BTreeMap::new()).await.unwrap_err();
+    let error = routing.ensure(&wrong, &numbers).await.unwrap_err();
     assert!(matches!(error, RoutingError::Invalid { .. }), "{error}");
     assert!(!error.to_string().contains("k3y of vif-a"), "{error}");
     assert_eq!(net.pid(), pid);

@@ -6,7 +6,7 @@ use clap::Args;
 use hyper::Method;
 
 use super::print;
-use super::show::{Daemon, Error, PATIENCE, ask};
+use super::show::{Daemon, Error, PATIENCE, ask, name_in_path};
 use crate::intent;
 
 /// A virtual interface of a running daemon.
@@ -51,9 +51,7 @@ pub async fn drill(drill: Drill) -> Result<(), Error> {
 }
 
 async fn order(target: &Target, what: &str) -> Result<(), Error> {
-    // A name has no character that a path would have to escape, or it is nobody's.
-    let vif: String =
-        target.vif.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).collect();
+    let vif = name_in_path(&target.vif);
     let path = target.daemon.socket()?;
     let done = ask(&path, Method::POST, &format!("/v1/vifs/{vif}/{what}"), 2 * PATIENCE).await?;
     Ok(print(|out| writeln!(out, "{done}"))?)

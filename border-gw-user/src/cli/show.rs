@@ -28,6 +28,9 @@ pub struct Show {
     /// What to show
     #[arg(value_enum)]
     pub what: What,
+    /// Virtual interface, for `refused`
+    #[arg(required_if_eq("what", "refused"))]
+    pub vif: Option<String>,
     /// Of which daemon
     #[command(flatten)]
     pub daemon: Daemon,
@@ -94,13 +97,22 @@ pub enum Error {
 /// Shows it.
 pub async fn show(arguments: Show) -> Result<(), Error> {
     let path = arguments.daemon.socket()?;
-    let text = ask(&path, Method::GET, &format!("/v1/{}", arguments.what.name()), PATIENCE).await?;
+    let mut page = format!("/v1/{}", arguments.what.name());
+    if let Some(vif) = arguments.vif.as_deref().filter(|_| arguments.what == What::Refused) {
+        page = format!("{page}/{}", name_in_path(vif));
+    }
+    let text = ask(&path, Method::GET, &page, 2 * PATIENCE).await?;
     if arguments.json {
         return Ok(print(|out| writeln!(out, "{text}"))?);
     }
     let rows: Value =
         serde_json::from_str(&text).map_err(|cause| Error::Answer { path, cause: cause.into() })?;
     Ok(print(|out| writeln!(out, "{}", table(arguments.what, &rows, width())))?)
+}
+
+/// A name as a part of a path. It has no character that would have to be escaped, or it is nobody's.
+pub(super) fn name_in_path(name: &str) -> String {
+    name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).collect()
 }
 
 impl Daemon {

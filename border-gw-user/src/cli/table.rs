@@ -113,6 +113,35 @@ const FAILOVERS: &[Column] = &[
     ("CONVERGED", NumberOf(|row| milliseconds(row, "/converged_seconds"))),
 ];
 
+const BGP: &[Column] = &[
+    ("VIF", Plain("/vif")),
+    ("PEER", Plain("/peer")),
+    ("ASN", Number("/asn")),
+    ("FAMILY", Plain("/family")),
+    ("STATE", Plain("/state")),
+    ("SINCE (UTC)", Of(|row| count(row, "/since").map_or_else(|| "-".into(), |since| utc(since as f64)))),
+    ("ACCEPTED", NumberOf(|row| format!("{}/{}", plain(row, "/accepted"), plain(row, "/limit")))),
+    ("FILTERED", Number("/refused_by_filter")),
+    ("OVER", Number("/refused_by_limit")),
+    ("ANNOUNCED", Number("/announced")),
+    ("LAST_ERROR", Sentence("/last_error")),
+];
+
+const REFUSED: &[Column] = &[("PREFIX", Plain("/prefix")), ("WHY", Plain("/why"))];
+
+const HEALTH: &[Column] = &[
+    ("VIF", Plain("/vif")),
+    ("PEER", Plain("/peer")),
+    ("PORT", Plain("/port")),
+    ("NEIGHBOR", Plain("/neighbor")),
+    ("BFD", Plain("/bfd")),
+    ("BGP", Plain("/bgp")),
+    ("ROUTES", Number("/routes")),
+    ("PROBE", Plain("/probe")),
+    ("RTT", NumberOf(|row| milliseconds(row, "/round_trip_seconds"))),
+    ("STATE", Plain("/state")),
+];
+
 fn columns(what: What) -> &'static [Column] {
     match what {
         What::Vifs => VIFS,
@@ -123,6 +152,9 @@ fn columns(what: What) -> &'static [Column] {
         What::Summary => SUMMARY,
         What::Losses => LOSSES,
         What::Failovers => FAILOVERS,
+        What::Bgp => BGP,
+        What::Refused => REFUSED,
+        What::Health => HEALTH,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::{Path, Query, State as Shared};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -11,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Context;
 use crate::maintenance::Command;
+use crate::routing::Refused;
 
 /// Orders that wait for the loop.
 const QUEUE: usize = 16;
@@ -26,6 +28,41 @@ pub struct Order {
     pub command: Command,
     /// Where the answer goes: what is so now, or why nothing has changed.
     pub answer: oneshot::Sender<Result<String, String>>,
+}
+
+/// Somebody wants to know which of a VIF's routes are refused.
+#[derive(Debug)]
+pub struct Question {
+    /// Its name.
+    pub vif: String,
+    /// Most routes that are listed.
+    pub most: usize,
+    /// Where the answer goes.
+    pub answer: oneshot::Sender<Result<Refused, String>>,
+}
+
+/// A way for questions.
+pub fn questions() -> (mpsc::Sender<Question>, mpsc::Receiver<Question>) {
+    mpsc::channel(QUEUE)
+}
+
+/// Routes that are listed where nobody says how many.
+const MOST_REFUSED: usize = 1000;
+
+pub(super) async fn refused(context: Shared<Arc<Context>>, vif: Path<String>) -> Response {
+    let (answer, answered) = oneshot::channel();
+    let work = async {
+        let question = Question { vif: vif.0, most: MOST_REFUSED, answer };
+        context.questions.send(question).await.ok()?;
+        answered.await.ok()
+    };
+    match tokio::time::timeout(LONGEST, work).await {
+        Ok(Some(Ok(refused))) => Json(refused.routes).into_response(),
+        Ok(Some(Err(error))) => (StatusCode::NOT_FOUND, error).into_response(),
+        _ => {
+            (StatusCode::SERVICE_UNAVAILABLE, "the routing daemon does not answer".to_owned()).into_response()
+        }
+    }
 }
 
 /// A way for orders.

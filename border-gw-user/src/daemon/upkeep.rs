@@ -9,6 +9,11 @@ use border_gw_common::abi::{OWNER_VIF, Owner};
 use log::{error, info, warn};
 
 use super::Daemon;
+use super::sessions::{Known, Wanted};
+
+fn seconds_now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
 
 /// Between two looks at the traffic of what is being drained.
 const LOOK: Duration = Duration::from_secs(1);
@@ -31,6 +36,35 @@ impl Daemon {
                 }
             }
             Err(error) => error!("cannot take lines that went down out of their groups: {error}"),
+        }
+    }
+
+    /// Lets routing daemons be made what is in force.
+    pub(super) fn want_sessions(&self) {
+        let wanted =
+            Wanted { intent: Some(Arc::clone(&self.intent)), numbers: self.kernel.numbers(&self.intent) };
+        self.wanted.send_if_modified(|before| {
+            let differs = *before != wanted;
+            *before = wanted;
+            differs
+        });
+    }
+
+    /// Takes what is new of sessions. A peer whose BGP came up after BFD lost it, and without BFD, speaks BFD no more.
+    pub(super) fn learn_of_sessions(&mut self, known: Known) {
+        self.known = known;
+        self.bfd_lost.retain(|peer, _| self.observed.bfd_down.contains(peer));
+        for peer in &self.observed.bfd_down {
+            let lost = *self.bfd_lost.entry(peer.clone()).or_insert_with(seconds_now);
+            let Some(status) = self.known.sessions.get(&peer.0) else { continue };
+            let mut families = [&status.ipv4, &status.ipv6].into_iter().flatten();
+            let is_back = families.any(|family| {
+                family.peer == peer.1 && family.is_up() && family.since.is_some_and(|since| since > lost)
+            });
+            if is_back {
+                info!("BGP with peer {} of {} is up again without BFD, which counts no more", peer.1, peer.0);
+                self.kernel.forget_bfd(&self.intent, &peer.0, peer.1);
+            }
         }
     }
 

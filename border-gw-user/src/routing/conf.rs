@@ -1,9 +1,9 @@
 //! BIRD's configuration of a border gateway: pure text, one block a virtual interface.
 //!
 //! In BIRD every virtual interface has tables of its own, one a family, with all that its peer announces. From there its best
-//! routes go to the border gateway's tables and the kernel's main table, and all of them to the kernel table [`ALL_TABLES`]` + N`.
+//! routes go to the border gateway's tables and the kernel's main table, and all of them to the kernel table [`SOURCES_TABLE`]` + N`.
 //! What is announced is in the interface's table, too, with the lowest preference: a peer that announces the same is heard, and
-//! hears us. [`SENTINEL_TABLE`] has one route a peer that BFD watches, which goes as soon as BFD says that the peer is gone.
+//! hears us. [`BFD_TABLE`] has one route a peer that BFD watches, which goes as soon as BFD says that the peer is gone.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -13,12 +13,9 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 
 use super::refusal::{BOGONS, NEVER, Refusal};
-use crate::intent::{Bgp, BorderGateway, Community, Intent, LinkAddress, Routing, VirtualInterface};
+use crate::intent::{Bgp, BorderGateway, Community, Drain, Intent, LinkAddress, Routing, VirtualInterface};
+use crate::kernel::{BFD_TABLE, SOURCES_TABLE};
 
-/// Kernel table of the routes that tell by their absence that BFD has lost a peer.
-pub const SENTINEL_TABLE: u32 = 900;
-/// Kernel table of all routes that were accepted from `vifN`, best or not: this and `N`.
-pub const ALL_TABLES: u32 = 1000;
 /// Most next hops of one route.
 const MOST_PATHS: u32 = 64;
 /// Routes of a peer that are remembered beyond those that are taken, so that they can be shown and taken later.
@@ -39,15 +36,6 @@ const SETTLED: &str = "define recovering = 0;";
 
 /// What [`leaving`] looks for.
 const PERSISTENT: &str = "define persistent = 1;";
-
-/// What is taken out of service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Drain {
-    /// Both sides are asked to prefer other ways (RFC 8326).
-    Announced,
-    /// No sessions.
-    Down,
-}
 
 /// An address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -131,19 +119,14 @@ pub(super) fn leaves_kernel(from: &str, to: &str) -> bool {
 }
 
 /// The whole file. Virtual interfaces without a number (`vifN` is not there yet) are left out.
-pub fn text(
-    intent: &Intent,
-    gateway: &BorderGateway,
-    numbers: &BTreeMap<String, u32>,
-    drained: &BTreeMap<String, Drain>,
-) -> String {
+pub fn text(intent: &Intent, gateway: &BorderGateway, numbers: &BTreeMap<String, u32>) -> String {
     let vifs: Vec<Vif<'_>> = gateway
         .virtual_interfaces
         .iter()
         .filter(|vif| vif.bgp.is_some() || vif.bfd.is_some())
         .filter_map(|vif| {
             let number = *numbers.get(&vif.name)?;
-            Some(Vif { gateway, of: vif, number, drain: drained.get(&vif.name).copied() })
+            Some(Vif { gateway, of: vif, number, drain: intent.drained.get(&vif.name).copied() })
         })
         .collect();
     let mut lines = head(intent, gateway);
@@ -236,7 +219,7 @@ fn shared(vifs: &[Vif<'_>]) -> Vec<String> {
         lines.extend([
             format!("{channel} table sentinels_{suffix};"),
             format!("protocol kernel alive_{suffix} {{"),
-            format!("\tdisabled recovering; kernel table {SENTINEL_TABLE}; persist persistent;"),
+            format!("\tdisabled recovering; kernel table {BFD_TABLE}; persist persistent;"),
             format!("\t{channel} {{ table sentinels_{suffix}; import none; export all; }};"),
             "}".into(),
         ]);
@@ -320,7 +303,7 @@ impl Vif<'_> {
             "\timport none; export where source = RTS_BGP;".into(),
             "}".into(),
             format!("protocol kernel all{number}_{suffix} {{"),
-            format!("\tkernel table {}; persist persistent; graceful restart;", ALL_TABLES + number),
+            format!("\tkernel table {}; persist persistent; graceful restart;", SOURCES_TABLE + number),
             format!("\t{channel} {{ table {table}; import none; export where source = RTS_BGP; }};"),
             "}".into(),
         ]);
@@ -335,7 +318,7 @@ impl Vif<'_> {
             lines.push(format!("\tif {condition} then {{ refused_because = {symbol}; reject; }}"));
         };
         if !bgp.accept.default_route {
-            refuse(Refusal::DefaultRoute, &"net.len = 0");
+            refuse(Refusal::DefaultRoute, &"net.len < 8");
         }
         refuse(Refusal::Special, &format!("net ~ never_{suffix}"));
         if self.has_ours(family) {

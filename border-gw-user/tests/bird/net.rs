@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use border_gw::intent::Drain;
 use border_gw::intent::{Intent, load};
-use border_gw::routing::{Drain, Routing, RoutingError, SessionStatus};
+use border_gw::routing::{Routing, RoutingError, SessionStatus};
 
 /// Everything of a test, removed at its end.
 pub(crate) struct Net {
@@ -178,8 +179,9 @@ pub(crate) async fn ensure(
     intent: &Intent,
     drained: &[(&str, Drain)],
 ) -> Result<(), RoutingError> {
-    let drained = drained.iter().map(|(vif, drain)| ((*vif).to_owned(), *drain)).collect();
-    routing.ensure(intent, &numbers(), &drained).await
+    let mut intent = intent.clone();
+    intent.drained = drained.iter().map(|(vif, drain)| ((*vif).to_owned(), *drain)).collect();
+    routing.ensure(&intent, &numbers()).await
 }
 
 /// Asks until the sessions are as they should be; what they are then.
