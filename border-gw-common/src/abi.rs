@@ -13,7 +13,7 @@ pub use self::policers::{
 
 /// Version of this layout; it names the directory under bpffs, so that two layouts never share a map. (A map of programs takes
 /// none that differs in being ready for frames in several buffers, so that is part of the layout, too.)
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Border gateways on a server: slots of the FIB's outer maps.
 pub const MAX_DOMAINS: u32 = 4096;
@@ -190,8 +190,8 @@ pub struct Vif {
     pub mac: MacAddr,
     /// Largest IP packet that it carries, in bytes.
     pub mtu: u16,
-    /// Zero.
-    pub reserved: u16,
+    /// Index of its line port's policer.
+    pub port: u16,
     /// From where errors about IPv4 packets come: its own address, or the server's identifier.
     pub error_v4: Address,
     /// The same for IPv6; zeros without an address of its own.
@@ -313,6 +313,9 @@ pub const SOURCE_ROUTED: SourceClass = 3;
 pub const SOURCE_OWN: SourceClass = 4;
 /// An address of a VPC attachment or of another VIF's link subnet: never a source here.
 pub const SOURCE_FORBIDDEN: SourceClass = 5;
+/// The network or broadcast address of the link subnet: no host's, and nobody is told anything there (RFC 1812, section 4.3.2.7;
+/// RFC 4443, section 2.4 (e)).
+pub const SOURCE_MARTIAN: SourceClass = 6;
 
 /// A next-hop group.
 #[repr(C)]

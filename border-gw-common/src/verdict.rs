@@ -60,8 +60,8 @@ reasons! {
     IpHeaderLength = "ip_header_length", "An IPv4 header length below 20 bytes or beyond the packet.";
     IpTotalLength = "ip_total_length", "An IP length beyond the frame or below its header.";
     IpChecksum = "ip_checksum", "A wrong IPv4 header checksum.";
-    ExtensionHeaders = "extension_headers", "More IPv6 extension headers than are followed, or one that is forbidden (RFC 5095).";
-    MartianSource = "martian_source", "A source that is multicast, broadcast, loopback or unspecified.";
+    ExtensionHeaders = "extension_headers", "More IPv6 extension headers than are followed.";
+    MartianSource = "martian_source", "A source that is multicast, broadcast, loopback or unspecified, or the network or broadcast address of the link subnet.";
     MartianDestination = "martian_destination", "A destination that is loopback, unspecified or reserved.";
     UnicastInBroadcast = "unicast_in_broadcast", "An IP unicast in a broadcast or multicast frame.";
     Multicast = "multicast", "A multicast beyond the link, or any from a VPC.";
@@ -83,7 +83,7 @@ reasons! {
     VifCap = "vif_cap", "Over the bandwidth of the virtual interface.";
     ConnectionCap = "connection_cap", "Over the bandwidth of the connection.";
     PortCap = "port_cap", "Over the speed of the port that it leaves by.";
-    NoEgress = "no_egress", "The interface that it should leave by is not known to the program.";
+    NoEgress = "no_egress", "The interface that it should leave by is not known to the program, or the next hop's record is of no known kind.";
     Headroom = "headroom", "No room in front of the frame for the header that it needs.";
     VxlanMalformed = "vxlan_malformed", "Addressed to our VTEP and port, and not VXLAN.";
     UnknownVni = "unknown_vni", "No attachment has this VNI.";
@@ -91,6 +91,10 @@ reasons! {
     UnknownHostPort = "unknown_host_port", "Sent by the kernel on an interface that the program does not know.";
     KernelNotForwarded = "kernel_not_forwarded", "Sent by the kernel toward a VPC, to an address that is not in it.";
     Congestion = "congestion", "Marked as congested in the tunnel, and the packet inside cannot carry the mark (RFC 6040).";
+    SourceRoute = "source_route", "A way that the sender picks, around every check: an IPv4 source route, loose or strict (RFC 7126), or an IPv6 routing header of type 0 (RFC 5095).";
+    IpOptions = "ip_options", "An IPv4 option that ends beyond the header, or whose length is none.";
+    GroupSource = "group_source", "A source MAC address that is a group's (IEEE 802.3, clause 3.2.3).";
+    NoteLost = "note_lost", "Refused, and the note of why was another packet's when its sender was to be told: a program was preempted, on a real-time kernel.";
 }
 
 /// Reasons that a sender is told, in the order of their counters.

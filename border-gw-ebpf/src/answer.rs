@@ -155,6 +155,8 @@ pub fn advertise<P: Packet>(
         return_frame(packet, ethernet, mac)?;
     }
     let header = packet.window::<40>(ip.at).ok_or(DropReason::Truncated)?;
+    // The traffic class of the question is not that of the answer, least of all a mark of congestion.
+    (header[0], header[1]) = (0x60, header[1] & 0xf);
     header[4..6].copy_from_slice(&(ADVERTISEMENT as u16).to_be_bytes());
     header[7] = 255;
     header[8..24].copy_from_slice(target);

@@ -3,15 +3,15 @@
 
 use border_gw_common::abi::{
     AttachmentPolicer, Complaint, Entry, V4, VifPolicer, attachment_policer, attachment_scope, entry_scope,
-    vif_policer, vif_scope,
+    port_policer, vif_policer, vif_scope,
 };
 use border_gw_common::verdict::{DropReason, ERRORS, Verdict};
 
 use crate::Outcome;
 use crate::answer;
 use crate::fabric::{Outer, return_to_vtep};
-use crate::headers::Ip;
-use crate::icmp::{self, Refusal};
+use crate::headers::{Ip, be16, word};
+use crate::icmp::{self, Refusal, Teller};
 use crate::packet::Packet;
 use crate::screen::{Reach, Screened};
 use crate::tables::Tables;
@@ -52,17 +52,38 @@ pub fn complain<T: Tables>(
 
 /// Makes the error that a complaint asks for, out of the packet that it is about; or drops it, when nobody may be told.
 #[inline(always)]
-pub fn error<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Outcome {
-    let Some(about) = &tables.complaint() else {
-        return Outcome { scope: entry_scope(Entry::Host), verdict: Verdict::Drop(DropReason::Truncated) };
+pub fn error<P: Packet, T: Tables>(packet: &mut P, tables: &T, ifindex: u32) -> Outcome {
+    let complaint = tables.complaint();
+    let Some(about) = complaint.as_ref().filter(|about| is_about(packet, about)) else {
+        // Whose the packet is, stood in its note; by where it came in, at least the program is known that received it.
+        let entry = if tables.port(ifindex).is_some() { Entry::Fabric } else { Entry::Line };
+        return Outcome { scope: entry_scope(entry), verdict: Verdict::Drop(DropReason::NoteLost) };
     };
     let reason = told_reason(about.reason);
     let (scope, made) = if about.entry == Entry::Line as u32 {
         (vif_scope(about.index), on_line(packet, tables, about, reason))
     } else {
-        (attachment_scope(about.index), in_vpc(packet, tables, about, reason))
+        (attachment_scope(about.index), in_vpc(packet, tables, ifindex, about, reason))
     };
     Outcome { scope, verdict: made.map_or_else(Verdict::Drop, |()| Verdict::Refuse(reason)) }
+}
+
+/// Whether a note is about the packet at hand. There is one note a CPU: on a real-time kernel a program may be preempted between
+/// the note and here, by one that leaves a note of its own.
+#[inline(always)]
+fn is_about<P: Packet>(packet: &mut P, about: &Complaint) -> bool {
+    let at = about.at as usize;
+    // One comparison, and no branches for the verifier.
+    let differing = if about.version == V4 {
+        let Some(header) = packet.window::<20>(at) else { return false };
+        let source = word(header, 12) ^ word(&about.to, 0);
+        source | u32::from(header[0] >> 4 ^ 4) | u32::from(be16(header, 2)) ^ about.len
+    } else {
+        let Some(header) = packet.window::<40>(at) else { return false };
+        let source = (0..4).fold(0, |all, at| all | word(header, 8 + at * 4) ^ word(&about.to, at * 4));
+        source | u32::from(header[0] >> 4 ^ 6) | (u32::from(be16(header, 4)) + 40) ^ about.len
+    };
+    differing == 0
 }
 
 /// The reason in a complaint: one of those that are told.
@@ -85,9 +106,13 @@ fn on_line<P: Packet, T: Tables>(
     reason: DropReason,
 ) -> Result<(), DropReason> {
     let vif = tables.vif(about.index).ok_or(reason)?;
-    let source = if about.version == V4 { &vif.error_v4 } else { &vif.error_v6 };
-    let policer = vif_policer(about.index, VifPolicer::Error);
-    icmp::replace(packet, tables, about, reason, source, policer)?;
+    let which = if reason == DropReason::TooBig { VifPolicer::TooBig } else { VifPolicer::Error };
+    let teller = Teller {
+        source: if about.version == V4 { &vif.error_v4 } else { &vif.error_v6 },
+        limiter: vif_policer(about.index, which),
+        port: port_policer(u32::from(vif.port)),
+    };
+    icmp::replace(packet, tables, about, reason, &teller)?;
     answer::return_frame(packet, 0, vif.mac)
 }
 
@@ -101,33 +126,25 @@ const INNER_V6: usize = 14 + 40 + 8 + 8;
 fn in_vpc<P: Packet, T: Tables>(
     packet: &mut P,
     tables: &T,
+    ifindex: u32,
     about: &Complaint,
     reason: DropReason,
 ) -> Result<(), DropReason> {
     let attachment = tables.attachment(about.index).ok_or(reason)?;
     let settings = tables.settings().ok_or(reason)?;
-    let source = if about.version == V4 { &attachment.error_v4 } else { &attachment.error_v6 };
-    let policer = attachment_policer(about.index, AttachmentPolicer::Error);
+    let port = tables.port(ifindex).ok_or(reason)?;
+    let too_big = reason == DropReason::TooBig;
+    let which = if too_big { AttachmentPolicer::TooBig } else { AttachmentPolicer::Error };
+    let teller = Teller {
+        source: if about.version == V4 { &attachment.error_v4 } else { &attachment.error_v6 },
+        limiter: attachment_policer(about.index, which),
+        port: port_policer(port.index),
+    };
     // What stands behind the inner packet goes, too: the outer lengths follow from where that ended.
     let behind = about.outer_end as i32 - (about.at + about.len) as i32;
-    let grown = icmp::replace(packet, tables, about, reason, source, policer)? - behind;
+    let grown = icmp::replace(packet, tables, about, reason, &teller)? - behind;
     let inner = if about.outer_version == V4 { INNER_V4 } else { INNER_V6 };
     answer::return_frame(packet, inner, attachment.router_mac)?;
-    set_outer_class(packet, about)?;
-    return_to_vtep(packet, settings, about.outer_version, &about.outer_source, grown)
-}
-
-/// Gives the tunnel the traffic class of the error inside (RFC 6040, section 4.1). It still has that of the packet that came: where
-/// that was marked as congested, the VTEP would drop an error that cannot carry the mark.
-#[inline(always)]
-fn set_outer_class<P: Packet>(packet: &mut P, about: &Complaint) -> Result<(), DropReason> {
     let class = if about.version == V4 { icmp::INTERNETWORK_CONTROL } else { 0 };
-    let outer = packet.window::<2>(14).ok_or(DropReason::Truncated)?;
-    if about.outer_version == V4 {
-        outer[1] = class;
-    } else {
-        outer[0] = 0x60 | class >> 4;
-        outer[1] = class << 4 | outer[1] & 0xf;
-    }
-    Ok(())
+    return_to_vtep(packet, settings, about.outer_version, &about.outer_source, class, grown)
 }

@@ -18,7 +18,7 @@ use crate::headers::{
 use crate::icmp::Refusal;
 use crate::packet::Packet;
 use crate::rewrite;
-use crate::screen::{NEIGHBOR_SOLICITATION, Reach, Screened, screen};
+use crate::screen::{NEIGHBOR_SOLICITATION, Reach, Screened, screen, screen_mac};
 use crate::tables::Tables;
 
 /// What becomes of a frame that came in on a fabric port.
@@ -65,6 +65,7 @@ fn from_fabric<P: Packet, T: Tables>(
         return Ok(Verdict::Pass);
     };
     let Some(outer) = outer(packet, port, settings)? else { return Ok(Verdict::Pass) };
+    screen_mac(mac(packet.window::<12>(0).ok_or(DropReason::Truncated)?, 6))?;
     // RFC 7348, section 5: the flag I must be set; what is reserved is ignored.
     let vxlan = packet.window::<8>(outer.vxlan).ok_or(DropReason::VxlanMalformed)?;
     if outer.vxlan + 8 > outer.end || vxlan[0] & 0x08 == 0 {
@@ -147,11 +148,12 @@ fn from_vpc<P: Packet, T: Tables>(
     ingress: Ingress<'_>,
 ) -> Result<Verdict, DropReason> {
     let ethernet = packet.window::<ETHERNET>(ingress.inner).ok_or(DropReason::Truncated)?;
-    let destination = mac(ethernet, 0);
+    let (destination, source) = (mac(ethernet, 0), mac(ethernet, 6));
     let ether_type = be16(ethernet, 12);
     if destination != ingress.attachment.router_mac && !destination.is_multicast() {
         return Err(DropReason::WrongMac);
     }
+    screen_mac(source)?;
     let payload = ingress.inner + ETHERNET;
     if ether_type == ETHERTYPE_ARP {
         return from_arp(packet, tables, settings, ingress, payload);
@@ -200,7 +202,7 @@ fn from_arp<P: Packet, T: Tables>(
         return Err(DropReason::NeighborNotForUs);
     }
     answer::arp_reply(packet, ingress.inner, at, ingress.attachment.router_mac)?;
-    return_to_vtep(packet, settings, ingress.outer.version, &ingress.outer.source, 0)?;
+    return_to_vtep(packet, settings, ingress.outer.version, &ingress.outer.source, 0, 0)?;
     Ok(Verdict::Answer)
 }
 
@@ -225,23 +227,27 @@ fn from_solicitation<P: Packet, T: Tables>(
         return Err(DropReason::Headroom);
     }
     let grown = answer::advertise(packet, ingress.inner, ip, &target, ingress.attachment.router_mac)?;
-    return_to_vtep(packet, settings, ingress.outer.version, &ingress.outer.source, grown)?;
+    return_to_vtep(packet, settings, ingress.outer.version, &ingress.outer.source, 0, grown)?;
     Ok(Verdict::Answer)
 }
 
-/// Sends an answer back to the VTEP `to`, in the tunnel header that the question came with; it is `grown` bytes longer.
+/// Sends an answer of the traffic class `class` back to the VTEP `to`, in the tunnel header that the question came with; it is
+/// `grown` bytes longer. The tunnel gets the class of what is inside (RFC 6040, section 4.1). It still has that of the question:
+/// where that was marked as congested, the VTEP would drop an answer that cannot carry the mark.
 #[inline(always)]
 pub fn return_to_vtep<P: Packet>(
     packet: &mut P,
     settings: &Settings,
     version: u32,
     to: &Address,
+    class: u8,
     grown: i32,
 ) -> Result<(), DropReason> {
     let ours = mac(packet.window::<6>(0).ok_or(DropReason::Truncated)?, 0);
     answer::return_frame(packet, 0, ours)?;
     if version == V4 {
         let bytes = packet.window::<28>(ETHERNET).ok_or(DropReason::Truncated)?;
+        bytes[1] = class;
         add_len(bytes, 2, grown);
         bytes[8] = OUTER_TTL;
         bytes[12..16].copy_from_slice(&settings.vtep[..4]);
@@ -252,6 +258,8 @@ pub fn return_to_vtep<P: Packet>(
         bytes[26..28].copy_from_slice(&[0, 0]);
     } else {
         let bytes = packet.window::<48>(ETHERNET).ok_or(DropReason::Truncated)?;
+        bytes[0] = 0x60 | class >> 4;
+        bytes[1] = class << 4 | bytes[1] & 0xf;
         add_len(bytes, 4, grown);
         bytes[7] = OUTER_TTL;
         bytes[8..24].copy_from_slice(&settings.vtep);

@@ -179,6 +179,9 @@ fn ipv4<P: Packet>(packet: &mut P, at: usize, end: usize) -> Result<Ip, DropReas
     if checksum::fold(total) != 0xffff {
         return Err(DropReason::IpChecksum);
     }
+    if header_len > 20 {
+        packet.check_options(at, header_len)?;
+    }
     Ok(ip)
 }
 
@@ -189,7 +192,7 @@ pub fn is_fragment(flags_and_offset: u16) -> bool {
 }
 
 /// Extension headers that are followed; more are refused.
-const MAX_EXTENSIONS: usize = 6;
+pub const MAX_EXTENSIONS: usize = 6;
 
 #[inline(always)]
 fn ipv6<P: Packet>(packet: &mut P, at: usize, end: usize) -> Result<Ip, DropReason> {
@@ -250,7 +253,7 @@ fn extension<P: Packet>(packet: &mut P, ip: &mut Ip) -> Result<bool, DropReason>
         }
         AUTHENTICATION => (usize::from(header[1]) + 2) * 4,
         // Type 0 is a way around every check of sources and destinations (RFC 5095).
-        ROUTING if header[2] == 0 => return Err(DropReason::ExtensionHeaders),
+        ROUTING if header[2] == 0 => return Err(DropReason::SourceRoute),
         _ => (usize::from(header[1]) + 1) * 8,
     };
     ip.protocol = header[0];
@@ -268,4 +271,10 @@ pub fn mac<const N: usize>(bytes: &[u8; N], at: usize) -> MacAddr {
 #[inline(always)]
 pub fn be16<const N: usize>(bytes: &[u8; N], at: usize) -> u16 {
     u16::from_be_bytes([bytes[at], bytes[at + 1]])
+}
+
+/// A 32-bit number in a header.
+#[inline(always)]
+pub fn word<const N: usize>(bytes: &[u8; N], at: usize) -> u32 {
+    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }

@@ -75,8 +75,42 @@ const ICMP: usize = 8;
 /// TTL or hop limit of errors.
 const TTL: u8 = 64;
 
-/// Turns the packet into an error about itself, from `source`, where its sender may be told and a limiter lets it. What stands
-/// in front of it stays in front. Returns by how many bytes the IP packet grew (or, negative, shrank).
+/// Who tells senders, and what limits it.
+#[derive(Clone, Copy)]
+pub struct Teller<'a> {
+    /// From where errors come; zeros where there is nobody to tell.
+    pub source: &'a Address,
+    /// Limiter of errors, in packets.
+    pub limiter: u32,
+    /// Limit of the port by which they leave, in bytes.
+    pub port: u32,
+}
+
+/// Bytes of an error's IP header, and of the packet that the error quotes.
+#[inline(always)]
+fn lengths(about: &Complaint) -> (usize, usize) {
+    let (header, largest) = if about.version == V4 { (20, LARGEST_V4) } else { (40, LARGEST_V6) };
+    let room = largest - header - ICMP;
+    let len = about.len as usize;
+    (header, if len < room { len } else { room })
+}
+
+/// Charges both limits, or none of them: a full ring must not drop BGP and BFD, whoever filled it.
+#[inline(always)]
+fn charge<T: Tables>(tables: &T, teller: &Teller<'_>, bytes: u32) -> bool {
+    let now = tables.now();
+    if !tables.charge(teller.limiter, 1, now) {
+        return false;
+    }
+    let fits = tables.charge(teller.port, bytes, now);
+    if !fits {
+        tables.refund(teller.limiter, 1);
+    }
+    fits
+}
+
+/// Turns the packet into an error about itself, where its sender may be told and limits let it. What stands in front of it
+/// stays in front. Returns by how many bytes the IP packet grew (or, negative, shrank).
 ///
 /// Where the packet starts is one of a few constants: the verifier follows no sum of what it does not know.
 #[inline(always)]
@@ -85,19 +119,27 @@ pub fn replace<P: Packet, T: Tables>(
     tables: &T,
     about: &Complaint,
     reason: DropReason,
-    source: &Address,
-    policer: u32,
+    teller: &Teller<'_>,
 ) -> Result<i32, DropReason> {
     let message = message(about.version, reason).ok_or(reason)?;
-    let may = *source != [0; 16] && may_answer(packet, about) && tables.charge(policer, 1, tables.now());
-    match about.at {
-        _ if !may => Err(reason),
+    let source = teller.source;
+    let (header, kept) = lengths(about);
+    let bytes = (header + ICMP + kept) as u32;
+    if *source == [0; 16] || !may_answer(packet, about) || !charge(tables, teller, bytes) {
+        return Err(reason);
+    }
+    let made = match about.at {
         18 => replace_at::<18, P>(packet, about, source, message),
         22 => replace_at::<22, P>(packet, about, source, message),
         64 => replace_at::<64, P>(packet, about, source, message),
         84 => replace_at::<84, P>(packet, about, source, message),
         _ => Err(reason),
+    };
+    if made.is_err() {
+        tables.refund(teller.limiter, 1);
+        tables.refund(teller.port, bytes);
     }
+    made
 }
 
 #[inline(always)]
@@ -107,10 +149,7 @@ fn replace_at<const AT: usize, P: Packet>(
     source: &Address,
     (kind, code): (u8, u8),
 ) -> Result<i32, DropReason> {
-    let (header, largest) = if about.version == V4 { (20, LARGEST_V4) } else { (40, LARGEST_V6) };
-    let room = largest - header - ICMP;
-    let len = about.len as usize;
-    let kept = if len < room { len } else { room };
+    let (header, kept) = lengths(about);
     if packet.len() != AT + kept && !packet.resize(AT + kept) {
         return Err(DropReason::Headroom);
     }
@@ -135,7 +174,7 @@ fn replace_at<const AT: usize, P: Packet>(
     let sum = !checksum::fold(total);
     let message = packet.window::<ICMP>(at).ok_or(DropReason::Truncated)?;
     message[2..4].copy_from_slice(&sum.to_be_bytes());
-    Ok(grown as i32 + kept as i32 - len as i32)
+    Ok(grown as i32 + kept as i32 - about.len as i32)
 }
 
 /// Type of service of IPv4 errors: internetwork control (RFC 1812, section 4.3.2.5). `ICMPv6` errors have the traffic class 0.

@@ -17,6 +17,7 @@ pub mod host;
 pub mod icmp;
 pub mod line;
 pub mod mss;
+pub mod options;
 pub mod packet;
 pub use border_gw_common::policer;
 pub mod rewrite;

@@ -1,8 +1,8 @@
 //! Program `line`: from a customer's line into VPCs, or to the gateway itself.
 
 use border_gw_common::abi::{
-    Address, Entry, OWNER_LOCAL_VIF, OWNER_VIF, Owner, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_OWN,
-    SOURCE_PEER, SOURCE_ROUTED, SourceClass, V4, V6, VIF_CLAMP_MSS, VIF_DSCP_TO_VPC, VIF_ENABLED,
+    Address, Entry, OWNER_LOCAL_VIF, OWNER_VIF, Owner, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_MARTIAN,
+    SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, SourceClass, V4, V6, VIF_CLAMP_MSS, VIF_DSCP_TO_VPC, VIF_ENABLED,
     VIF_TRANSIT, VIF_VALIDATE, Vif, VifKey, VifPolicer, entry_scope, vif_policer, vif_scope,
 };
 use border_gw_common::net::{Be16, MacAddr};
@@ -19,7 +19,7 @@ use crate::headers::{
 use crate::icmp::Refusal;
 use crate::packet::Packet;
 use crate::rewrite;
-use crate::screen::{NEIGHBOR_ADVERTISEMENT, NEIGHBOR_SOLICITATION, Reach, Screened, screen};
+use crate::screen::{NEIGHBOR_ADVERTISEMENT, NEIGHBOR_SOLICITATION, Reach, Screened, screen, screen_mac};
 use crate::tables::Tables;
 
 /// What becomes of a frame that came in on a line port.
@@ -61,6 +61,7 @@ fn from_line<P: Packet, T: Tables>(
     if frame.destination != vif.mac && !frame.destination.is_multicast() {
         return Err(DropReason::WrongMac);
     }
+    screen_mac(frame.source)?;
     let ingress = Ingress { index, vif, payload: frame.payload };
     if frame.ether_type == ETHERTYPE_ARP {
         return from_arp(packet, tables, ingress);
@@ -210,6 +211,7 @@ fn source_class<T: Tables>(
     }
     match tables.source(ingress.index, ip.version, &ip.source) {
         Some(SOURCE_OWN | SOURCE_FORBIDDEN) => Err(DropReason::SourceInvalid),
+        Some(SOURCE_MARTIAN) => Err(DropReason::MartianSource),
         None if ingress.vif.flags & VIF_VALIDATE != 0 => Err(DropReason::SourceInvalid),
         class => Ok(class),
     }

@@ -6,21 +6,27 @@ use core::hint;
 use border_gw_common::abi::V4;
 
 use crate::checksum;
-use crate::headers::{Ip, PROTOCOL_TCP, be16};
-use crate::packet::Packet;
+use crate::headers::{Ip, MAX_EXTENSIONS, PROTOCOL_TCP, be16};
+use crate::packet::{MAX_OFFSET, Packet};
 
+/// Bytes of an IPv6 header.
+const IPV6: usize = 40;
 /// Bytes of a TCP header without options.
 const TCP: usize = 20;
 /// Bytes of the MSS option.
 const MSS: usize = 4;
 /// Most bytes of options: the header's length is a number of 4 bits, of words.
 const MAX_OPTIONS: usize = 40;
+/// A mask over offsets in a frame up to [`MAX_OFFSET`].
+const IN_FRAME: usize = (MAX_OFFSET + 1).next_power_of_two() - 1;
 /// A mask over offsets in a TCP header.
 const IN_HEADER: usize = 63;
 
 /// A TCP segment, and the MSS that it may open a connection with.
 #[derive(Clone, Copy)]
 pub struct Segment {
+    /// Where the IP header starts, in the frame.
+    pub ip: usize,
     /// Where the TCP header starts, in the frame.
     pub at: usize,
     /// Where the IP packet ends.
@@ -34,17 +40,50 @@ pub struct Segment {
 pub fn hold<P: Packet>(packet: &mut P, ip: &Ip, mtu: u16) {
     if ip.protocol == PROTOCOL_TCP && !ip.later_fragment {
         let headers = TCP as u16 + if ip.version == V4 { 20 } else { 40 };
-        packet.clamp(Segment { at: ip.transport, end: ip.at + ip.len, most: mtu.saturating_sub(headers) });
+        let most = mtu.saturating_sub(headers);
+        packet.clamp(Segment { ip: ip.at, at: ip.transport, end: ip.at + ip.len, most });
     }
 }
 
 /// Lowers the MSS of a SYN where it is larger. Never raises it, and never adds one; what is not whole is not for us to refuse.
 #[inline(always)]
 pub fn clamp<P: Packet>(packet: &mut P, segment: Segment) {
-    if let Some(option) = find(packet, segment) {
+    if segment.ip > MAX_OFFSET || segment.at > MAX_OFFSET {
+        return;
+    }
+    // Told to the verifier once more, which knows nothing of a number that has been put aside meanwhile.
+    let (ip, at) = (hint::black_box(segment.ip) & IN_FRAME, hint::black_box(segment.at) & IN_FRAME);
+    let segment = Segment { ip, at, ..segment };
+    // In this order, because the function that this is in the kernel has 32 bytes of stack.
+    if !is_authenticated(packet, segment)
+        && let Some(option) = find(packet, segment)
+    {
         // None where nothing is to be done: the search has seen that the frame is long enough.
         let _changed = lower(packet, segment, option);
     }
+}
+
+/// Whether an IPv6 authentication header covers the TCP header: its check value would be wrong (RFC 4302, section 3.3.3). Looked for
+/// here once more, because one more field of [`Ip`] is too much for the programs' stacks. (In IPv4 no TCP is seen behind one.)
+#[inline(always)]
+fn is_authenticated<P: Packet>(packet: &mut P, segment: Segment) -> bool {
+    const FRAGMENT: u8 = 44;
+    const AUTHENTICATION: u8 = 51;
+    let Some(header) = packet.window::<8>(segment.ip) else { return true };
+    if header[0] >> 4 != 6 {
+        return false;
+    }
+    let (mut number, mut at) = (header[6], segment.ip + IPV6);
+    for _ in 0..=MAX_EXTENSIONS {
+        at = hint::black_box(at) & IN_FRAME;
+        if at >= segment.at || number == AUTHENTICATION {
+            return number == AUTHENTICATION;
+        }
+        let Some(header) = packet.window::<2>(at) else { return true };
+        at += if number == FRAGMENT { 8 } else { (usize::from(header[1]) + 1) * 8 };
+        number = header[0];
+    }
+    false
 }
 
 /// Where, in the TCP header, the MSS option of a SYN stands.

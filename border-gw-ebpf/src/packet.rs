@@ -1,6 +1,9 @@
 //! A frame, seen through bounded windows.
 
+use border_gw_common::verdict::DropReason;
+
 use crate::mss::{self, Segment};
+use crate::options;
 
 /// Bytes of headers that the path looks at; what lies deeper is payload. The verifier needs the bound.
 pub const MAX_OFFSET: usize = 1535;
@@ -33,6 +36,18 @@ pub trait Packet {
 
     /// Makes the frame `len` bytes long, at its end. False: nothing was changed.
     fn resize(&mut self, len: usize) -> bool;
+
+    /// Does what [`options::check`] does. In the kernel a function of its own, as [`Packet::clamp`] is.
+    ///
+    /// # Errors
+    ///
+    /// [`DropReason::SourceRoute`], [`DropReason::IpOptions`].
+    fn check_options(&mut self, at: usize, header_len: usize) -> Result<(), DropReason>
+    where
+        Self: Sized,
+    {
+        options::check(self, at, header_len)
+    }
 
     /// Does what [`mss::clamp`] does. In the kernel a function of its own, which the verifier follows once.
     fn clamp(&mut self, segment: Segment)

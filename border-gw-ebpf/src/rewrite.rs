@@ -92,7 +92,8 @@ pub fn replace_header<P: Packet>(
             copy::<84, P>(packet, next_hop, ether_type)?;
             patch_v6(packet, ip, hash)?;
         }
-        _ => return Err(DropReason::NextHopDead),
+        // Not a reason that the sender is told: the frame is no longer what came.
+        _ => return Err(DropReason::NoEgress),
     }
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! What no packet may be, whoever sent it: martians, broadcasts, router advertisements, redirects.
 
 use border_gw_common::abi::{Address, V4};
+use border_gw_common::net::MacAddr;
 use border_gw_common::verdict::DropReason;
 
-use crate::headers::{Ip, PROTOCOL_ICMP, PROTOCOL_ICMPV6};
+use crate::headers::{Ip, PROTOCOL_ICMP, PROTOCOL_ICMPV6, word};
 use crate::packet::Packet;
 
 /// `ICMPv6` type of a router advertisement (RFC 4861, section 4.2).
@@ -71,9 +72,10 @@ fn reach_v6(a: &Address) -> Reach {
     }
 }
 
+/// Checks where a frame says to come from: to a group goes no answer.
 #[inline(always)]
-fn word(a: &Address, at: usize) -> u32 {
-    u32::from_be_bytes([a[at], a[at + 1], a[at + 2], a[at + 3]])
+pub fn screen_mac(source: MacAddr) -> Result<(), DropReason> {
+    if source.is_multicast() { Err(DropReason::GroupSource) } else { Ok(()) }
 }
 
 /// An IP packet that passed [`screen`].

@@ -11,8 +11,8 @@ use std::net::IpAddr;
 use border_gw_common::abi::{
     ATTACHMENT_CLAMP_MSS, Address, Attachment, Connection, DSCP_MAPPED, DSCPS, Domain, HostPort,
     OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER, OWNER_LOCAL_VIF, OWNER_VIF, Owner, Port, SOURCE_FORBIDDEN,
-    SOURCE_LINK, SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, Settings, TO_CUSTOMER, TO_VPC, VIF_CLAMP_MSS,
-    VIF_DSCP_TO_VPC, VIF_ENABLED, VIF_TRANSIT, VIF_VALIDATE, Vif, VifKey, VtepKey, dscp_index,
+    SOURCE_LINK, SOURCE_MARTIAN, SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, Settings, TO_CUSTOMER, TO_VPC,
+    VIF_CLAMP_MSS, VIF_DSCP_TO_VPC, VIF_ENABLED, VIF_TRANSIT, VIF_VALIDATE, Vif, VifKey, VtepKey, dscp_index,
 };
 use border_gw_common::net::{Be16, MacAddr};
 use ipnet::IpNet;
@@ -105,6 +105,7 @@ impl Compiler<'_> {
         for link in &vif.addresses {
             let sources = self.tables.sources.entry(index).or_default();
             sources.insert(link.local.trunc(), SOURCE_LINK);
+            sources.extend(ends(link.local).into_iter().map(|end| (IpNet::from(end), SOURCE_MARTIAN)));
             sources.insert(IpNet::from(link.peer), SOURCE_PEER);
             sources.insert(IpNet::from(link.local.addr()), SOURCE_OWN);
             let own = Target { owner: Owner::new(OWNER_LOCAL_VIF, index), group: None };
@@ -132,7 +133,7 @@ impl Compiler<'_> {
             tags_len,
             mac: port.as_ref().map(|port| port.mac).unwrap_or_default(),
             mtu: headers::line_mtu(vif, port.as_ref()),
-            reserved: 0,
+            port: self.line_index(vif) as u16,
             error_v4: self.error_v4(vif.addresses.iter().map(|link| link.local.addr())),
             error_v6: error_v6(vif.addresses.iter().map(|link| link.local.addr())),
         };
@@ -165,6 +166,12 @@ impl Compiler<'_> {
     fn line_port(&self, vif: &VirtualInterface) -> Option<&PortState> {
         let connection = self.intent.connection(&vif.connection)?;
         self.observed.ports.get(&connection.interface)
+    }
+
+    /// Index of the policer of a VIF's port.
+    fn line_index(&self, vif: &VirtualInterface) -> u32 {
+        let connection = self.intent.connection(&vif.connection);
+        connection.map_or(0, |connection| self.ports[connection.interface.as_str()])
     }
 
     /// The way to a peer; a next hop where the port is up, the VIF enabled and the neighbour known.
@@ -404,6 +411,16 @@ fn error_v6(mut own: impl Iterator<Item = IpAddr>) -> Address {
         IpAddr::V4(_) => None,
     });
     own.unwrap_or_default()
+}
+
+/// The addresses of a link subnet that stand for no single host: IPv4 network and broadcast (RFC 1812, section 4.2.3.1), and the
+/// subnet-router anycast address of IPv6 (RFC 4291, section 2.6.1). None where both addresses are hosts' (RFC 3021, RFC 6164).
+fn ends(link: IpNet) -> Vec<IpAddr> {
+    match link {
+        IpNet::V4(link) if link.prefix_len() < 31 => vec![link.network().into(), link.broadcast().into()],
+        IpNet::V6(link) if link.prefix_len() < 127 => vec![link.network().into()],
+        _ => Vec::new(),
+    }
 }
 
 fn flag(set: bool, bit: u32) -> u32 {

@@ -351,7 +351,7 @@ async fn a_wrong_or_missing_key_is_no_session() {
 #[tokio::test]
 async fn bird_takes_every_option_and_a_wrong_configuration_leaves_what_runs() {
     let net = Net::new("wide");
-    let bgp = "bgp: {asn: 4200000010, password_file: a.key, max_prefixes: 1000000, hold_time: 3s, local_preference: 4294967295, \
+    let bgp = "bgp: {asn: 4200000010, password_file: a.key, max_prefixes: 100000, hold_time: 3s, local_preference: 4294967295, \
                prepend: 10, ttl_security: true, graceful_restart: false, accept: [default_route, bogons, own_asn]}";
     let vif = |name: &str, vlan: u32, sections: &str, addresses: &str| {
         format!("{{name: {name}, connection: line-a, vlan: {vlan}, {sections}, addresses: [{addresses}]}}")

@@ -10,8 +10,9 @@ use border_gw::intent::{HostRoute, Intent, StaticRoute, VirtualInterface, Vtep, 
 use border_gw::kernel::{Observed, PortState, UnderlayPath};
 use border_gw::tables::{Installed, Slots, Tables};
 use border_gw_common::abi::{
-    ATTACHMENT_CLAMP_MSS, OWNER_VIF, Owner, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_OWN, SOURCE_PEER,
-    SOURCE_ROUTED, SourceClass, VIF_CLAMP_MSS, VifPolicer, vif_policer,
+    ATTACHMENT_CLAMP_MSS, AttachmentPolicer, OWNER_VIF, Owner, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_MARTIAN,
+    SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, SourceClass, VIF_CLAMP_MSS, VifPolicer, attachment_policer,
+    vif_policer,
 };
 use border_gw_common::net::MacAddr;
 use border_gw_common::policer::policer;
@@ -80,7 +81,7 @@ fn tables(intent: &Intent, observed: &Observed) -> Tables {
 fn sources(intent: &Intent, name: &str) -> Vec<(String, SourceClass)> {
     let tables = tables(intent, &observed(intent));
     let sources = &tables.sources[&slots(intent).vifs[name]];
-    let own = [SOURCE_LINK, SOURCE_PEER, SOURCE_OWN];
+    let own = [SOURCE_LINK, SOURCE_PEER, SOURCE_OWN, SOURCE_MARTIAN];
     let others = sources.iter().filter(|(_, class)| !own.contains(class));
     others.map(|(prefix, class)| (prefix.to_string(), *class)).collect()
 }
@@ -236,7 +237,33 @@ fn a_next_hop_toward_a_customer_carries_what_vif_and_port_do() {
 }
 
 #[test]
-fn every_limiter_of_a_vif_has_its_rate() {
+fn the_ends_of_a_link_subnet_are_no_hosts() {
+    // A link subnet, its peer, and the addresses in it that nobody has.
+    let rows: [(&str, &str, &[&str]); 6] = [
+        ("192.0.2.2/29", "192.0.2.1", &["192.0.2.0/32", "192.0.2.7/32"]),
+        ("192.0.2.2/30", "192.0.2.1", &["192.0.2.0/32", "192.0.2.3/32"]),
+        ("192.0.2.0/31", "192.0.2.1", &[]),
+        ("2001:db8:1::2/64", "2001:db8:1::1", &["2001:db8:1::/128"]),
+        ("2001:db8:1::2/126", "2001:db8:1::1", &["2001:db8:1::/128"]),
+        ("2001:db8:1::/127", "2001:db8:1::1", &[]),
+    ];
+    for (local, peer, want) in rows {
+        let mut intent = intent();
+        let vif_b = vif(&mut intent, "vif-b");
+        vif_b.addresses[0].local = local.parse().unwrap();
+        vif_b.addresses[0].peer = peer.parse().unwrap();
+        let tables = tables(&intent, &observed(&intent));
+        let sources = &tables.sources[&slots(&intent).vifs["vif-b"]];
+        let martian = sources.iter().filter(|(_, class)| **class == SOURCE_MARTIAN);
+        let martian: Vec<_> = martian.map(|(prefix, _)| prefix.to_string()).collect();
+        assert_eq!(martian, want, "{local}");
+        let own = local.split_once('/').unwrap().0.parse::<IpAddr>().unwrap();
+        assert_eq!(sources[&own.into()], SOURCE_OWN, "{local}");
+    }
+}
+
+#[test]
+fn every_limiter_of_a_vif_or_attachment_has_its_rate() {
     let intent = intent();
     let tables = tables(&intent, &observed(&intent));
     // Packets a second, and packets at once.
@@ -245,9 +272,21 @@ fn every_limiter_of_a_vif_has_its_rate() {
         (VifPolicer::PuntNeighbor, 100, 100),
         (VifPolicer::PuntRest, 1_000, 500),
         (VifPolicer::Answer, 200, 100),
+        (VifPolicer::Error, 200, 200),
+        (VifPolicer::TooBig, 200, 200),
     ] {
         for index in slots(&intent).vifs.values() {
             let got = tables.policers.get(&vif_policer(*index, class));
+            assert_eq!(got, Some(&policer(rate * 8, burst)), "{class:?}");
+        }
+    }
+    for (class, rate, burst) in [
+        (AttachmentPolicer::Punt, 1_000, 500),
+        (AttachmentPolicer::Error, 200, 200),
+        (AttachmentPolicer::TooBig, 200, 200),
+    ] {
+        for index in slots(&intent).attachments.values() {
+            let got = tables.policers.get(&attachment_policer(*index, class));
             assert_eq!(got, Some(&policer(rate * 8, burst)), "{class:?}");
         }
     }
@@ -275,6 +314,16 @@ fn errors_come_from_an_address_of_the_object_or_from_what_identifies_the_server(
     let record = &tables.attachments[&slots(&whole).attachments[&router.name]];
     let want = router.router.addresses.iter().find(|address| address.is_ipv4()).unwrap();
     assert_eq!(record.error_v4, address_of(&want.to_string()), "the router's");
+}
+
+#[test]
+fn a_vif_names_the_limit_of_the_port_by_which_it_is_told() {
+    let intent = intent();
+    let tables = tables(&intent, &observed(&intent));
+    for (index, vif) in &tables.vifs {
+        let mut ways = tables.next_hops.values().filter(|hop| hop.owner == Owner::new(OWNER_VIF, *index));
+        assert!(ways.clone().count() > 0 && ways.all(|hop| hop.port == u32::from(vif.port)), "{index}");
+    }
 }
 
 #[test]

@@ -172,7 +172,7 @@ fn a_record_changes_under_no_packet() {
     type Change = fn(&mut Intent, &mut Observed);
     let closed = &["close", "close veth", "wait", "write", "open", "open veth"][..];
     let moved = [closed, &["wait"]].concat();
-    let rows: [(&str, Change, &[&str]); 8] = [
+    let rows: [(&str, Change, &[&str]); 9] = [
         ("another tag", |intent, _| vif_a(intent).tag.outer = 101.try_into().unwrap(), &moved),
         ("another MAC", |_, seen| seen.ports.get_mut("eth0").unwrap().mac = mac(99), &moved),
         ("another VNI", |intent, _| vpc_1(intent).vni = 5009.try_into().unwrap(), &moved),
@@ -180,6 +180,7 @@ fn a_record_changes_under_no_packet() {
         ("disabled", |intent, _| vif_a(intent).enabled = false, &["write", "wait"]),
         ("not validated", |intent, _| vif_a(intent).source_validation = false, &["write"]),
         ("no clamp", |intent, _| intent.border_gateways[0].mss_clamp = false, &["write", "write", "write"]),
+        ("a new port", |to, _| to.fabric.interfaces.push("a0".into()), &["write", "write", "write", "wait"]),
         ("another hash", |intent, _| intent.border_gateways[1].hash = HashMode::L3, &["write", "write"]),
     ];
     for (name, change, want) in rows {
@@ -370,7 +371,8 @@ impl Held {
     fn changes(&self, op: &Op, now: &Installed) -> bool {
         match op {
             Op::Vif(index, new) => now.vifs.get(index).is_some_and(|old| {
-                let in_place = new.map(|new| Vif { flags: new.flags, hash_mode: new.hash_mode, ..*old });
+                let in_place =
+                    new.map(|new| Vif { flags: new.flags, hash_mode: new.hash_mode, port: new.port, ..*old });
                 self.vifs.contains(index) && (in_place != *new || new.is_none())
             }),
             Op::Attachment(index, new) => now.attachments.get(index).is_some_and(|old| {

@@ -10,6 +10,8 @@ mod support;
 // Not the caps, which need a clock that stands still, nor what runs millions of packets.
 #[path = "../../border-gw-ebpf/tests/path/answers.rs"]
 mod answers;
+#[path = "../../border-gw-ebpf/tests/path/dscp.rs"]
+mod dscp;
 #[path = "../../border-gw-ebpf/tests/path/errors.rs"]
 mod errors;
 #[path = "../../border-gw-ebpf/tests/path/fabric.rs"]
@@ -18,16 +20,28 @@ mod fabric;
 mod flows;
 #[path = "../../border-gw-ebpf/tests/path/host.rs"]
 mod host;
+#[path = "../../border-gw-ebpf/tests/path/limits.rs"]
+mod limits;
 #[path = "../../border-gw-ebpf/tests/path/line.rs"]
 mod line;
+#[path = "../../border-gw-ebpf/tests/path/mss.rs"]
+mod mss;
+#[path = "../../border-gw-ebpf/tests/path/notes.rs"]
+mod notes;
+#[path = "../../border-gw-ebpf/tests/path/options.rs"]
+mod options;
 #[path = "../../border-gw-ebpf/tests/path/precedence.rs"]
 mod precedence;
 #[path = "../../border-gw-ebpf/tests/path/punts.rs"]
 mod punts;
 #[path = "../../border-gw-ebpf/tests/path/silence.rs"]
 mod silence;
+#[path = "../../border-gw-ebpf/tests/path/too_big.rs"]
+mod too_big;
 
 #[path = "kernel/contents.rs"]
 mod contents;
+#[path = "kernel/fallback.rs"]
+mod fallback;
 #[path = "kernel/witness.rs"]
 mod witness;

@@ -33,6 +33,8 @@ pub enum VifPolicer {
     Answer = 5,
     /// ICMP errors, in packets.
     Error = 6,
+    /// Of these, the ones that say which packet would fit, in packets: a flood of others leaves them alone.
+    TooBig = 7,
 }
 
 /// Index in `POLICERS` of a VIF's policer.
@@ -42,7 +44,7 @@ pub const fn vif_policer(vif: u32, which: VifPolicer) -> u32 {
 }
 
 /// Policers of an attachment.
-pub const ATTACHMENT_POLICERS: u32 = 2;
+pub const ATTACHMENT_POLICERS: u32 = 3;
 
 /// Index of an attachment's policer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +54,8 @@ pub enum AttachmentPolicer {
     Punt = 0,
     /// ICMP errors, in packets.
     Error = 1,
+    /// As [`VifPolicer::TooBig`].
+    TooBig = 2,
 }
 
 /// Index in `POLICERS` of an attachment's policer.

@@ -17,7 +17,7 @@ use border_gw_ebpf::Outcome;
 use border_gw_ebpf::mss::{self, Segment};
 use border_gw_ebpf::packet::{MAX_OFFSET, MAX_SUMMED, Packet};
 use border_gw_ebpf::tables::Tables as _;
-use border_gw_ebpf::{checksum, error, fabric, host, line};
+use border_gw_ebpf::{checksum, error, fabric, host, line, options};
 
 use crate::maps::{self, Maps, SUMMED_AT_ONCE};
 
@@ -27,6 +27,7 @@ static LICENSE: [u8; 4] = *b"GPL\0";
 
 /// Frames from customers' lines.
 #[xdp(frags)]
+#[inline(always)]
 fn line(ctx: XdpContext) -> u32 {
     maps::received(Entry::Line);
     let ifindex = ifindex(&ctx);
@@ -36,6 +37,7 @@ fn line(ctx: XdpContext) -> u32 {
 
 /// Frames from the fabric.
 #[xdp(frags)]
+#[inline(always)]
 fn fabric(ctx: XdpContext) -> u32 {
     maps::received(Entry::Fabric);
     let ifindex = ifindex(&ctx);
@@ -45,6 +47,7 @@ fn fabric(ctx: XdpContext) -> u32 {
 
 /// Frames from the kernel, on the outer ends of veths.
 #[xdp(frags)]
+#[inline(always)]
 fn host(ctx: XdpContext) -> u32 {
     maps::received(Entry::Host);
     let ifindex = ifindex(&ctx);
@@ -54,9 +57,10 @@ fn host(ctx: XdpContext) -> u32 {
 
 /// Makes the error about a packet that `line` or `fabric` refused, and counts it for them.
 #[xdp(frags)]
+#[inline(always)]
 fn error(ctx: XdpContext) -> u32 {
     let ifindex = ifindex(&ctx);
-    let outcome = error::error(&mut Frame(&ctx), &Maps);
+    let outcome = error::error(&mut Frame(&ctx), &Maps, ifindex);
     finish(&ctx, ifindex, outcome)
 }
 
@@ -123,12 +127,31 @@ fn trace(_ctx: &XdpContext, _verdict: Verdict) {}
 /// (kernel/bpf/verifier.c, `do_check_subprogs`; Linux 5.6).
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn clamp_mss(ctx: *mut xdp_md, at: u32, end: u32, most: u32) -> u32 {
+extern "C" fn clamp_mss(ctx: *mut xdp_md, ip: u32, at: u32, end: u32, most: u32) -> u32 {
     let ctx = XdpContext::new(ctx);
-    let segment = Segment { at: at as usize, end: end as usize, most: most as u16 };
+    let segment = Segment { ip: ip as usize, at: at as usize, end: end as usize, most: most as u16 };
     mss::clamp(&mut Frame(&ctx), segment);
     0
 }
+
+/// [`options::check`], as [`clamp_mss`] is called: [`SOUND`], or why not.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn check_options(ctx: *mut xdp_md, at: u32, header_len: u32) -> u32 {
+    let ctx = XdpContext::new(ctx);
+    match options::check(&mut Frame(&ctx), at as usize, header_len as usize) {
+        Ok(()) => SOUND,
+        Err(DropReason::SourceRoute) => SOURCE_ROUTE,
+        Err(_) => MALFORMED,
+    }
+}
+
+/// What [`check_options`] returns.
+const SOUND: u32 = 0;
+/// See [`SOUND`].
+const SOURCE_ROUTE: u32 = 1;
+/// See [`SOUND`].
+const MALFORMED: u32 = 2;
 
 struct Frame<'a>(&'a XdpContext);
 
@@ -197,7 +220,17 @@ impl Packet for Frame<'_> {
     }
 
     #[inline(always)]
+    fn check_options(&mut self, at: usize, header_len: usize) -> Result<(), DropReason> {
+        match check_options(self.0.ctx, at as u32, header_len as u32) {
+            SOUND => Ok(()),
+            SOURCE_ROUTE => Err(DropReason::SourceRoute),
+            _ => Err(DropReason::IpOptions),
+        }
+    }
+
+    #[inline(always)]
     fn clamp(&mut self, segment: Segment) {
-        clamp_mss(self.0.ctx, segment.at as u32, segment.end as u32, u32::from(segment.most));
+        let Segment { ip, at, end, most } = segment;
+        clamp_mss(self.0.ctx, ip as u32, at as u32, end as u32, u32::from(most));
     }
 }

@@ -14,7 +14,7 @@ use crate::support::datagram::{Datagram, neighbor, solicitation};
 use crate::support::frame::Frame;
 use crate::support::memory::Memory;
 use crate::support::seen;
-use crate::support::send::{inner_to, on_vif, on_vif_to, outer_len, tagged, tunnelled};
+use crate::support::send::{inner_to, marked, on_vif, on_vif_to, outer_len, tagged, tunnelled};
 use crate::support::wire::{arp, ethernet, octets, padded, set, transport_checksum};
 use crate::support::world::{
     CUSTOMER, FABRIC, HOST, NESTED, PORT_A, PORT_B, SPINE, Underlay, VIF_A, VIF_B, VIF_OTHER, VNI, VPC,
@@ -55,6 +55,7 @@ struct Advertised<'a> {
 /// Reads an advertisement and compares it, field by field.
 fn assert_advertised(name: &str, packet: &[u8], want: &Advertised<'_>) {
     let (ip, message) = Ipv6Header::from_slice(packet).unwrap();
+    assert_eq!(ip.traffic_class, 0, "{name}: never capable of ECN");
     assert_eq!((ip.hop_limit, ip.next_header.0), (255, 58), "{name}");
     assert_eq!(usize::from(ip.payload_length), message.len(), "{name}: length");
     seen::assert_address(ip.source.into(), want.target);
@@ -94,7 +95,7 @@ fn a_line_is_told_where_we_are() {
             "fd00:20::1",
         ),
         ("with two options", VIF_A, ask(PEER, OWN, &[FROM, NONCE].concat()), OWN, PEER),
-        ("a traffic class does no harm", VIF_A, ask(PEER, OWN, &FROM).traffic_class(0xc0), OWN, PEER),
+        ("a traffic class stays behind", VIF_A, ask(PEER, OWN, &FROM).traffic_class(0xc3), OWN, PEER),
         ("somebody wants our address", VIF_A, probe(OWN, &[]), OWN, "ff02::1"),
         ("Linux wants our address, and sends a nonce", VIF_A, probe(OWN, &NONCE), OWN, "ff02::1"),
     ];
@@ -264,7 +265,8 @@ fn answered(name: &str, underlay: Underlay, vpc: u32, vtep: usize, inner: &[u8],
     // The asker's UDP checksum is none of ours.
     let packet = tunnelled(underlay, vpc, vtep, inner);
     let at = outer_len(underlay) - 10;
-    let packet = padded(set(packet, at, &[0x12, 0x34]), pad);
+    // A class and a mark of congestion in the tunnel are none of the answer's.
+    let packet = padded(marked(underlay, set(packet, at, &[0x12, 0x34])), pad);
     let mut frame = Frame::new(&packet);
     let outcome = run(Entry::Fabric, &mut frame, &world, FABRIC);
     assert_eq!(outcome.verdict, Verdict::Answer, "{name} ({underlay:?})");
@@ -273,6 +275,7 @@ fn answered(name: &str, underlay: Underlay, vpc: u32, vtep: usize, inner: &[u8],
     assert_eq!((outer.to, outer.from), (SPINE, port_mac(FABRIC)), "{name}");
     seen::assert_address(outer.source, underlay.gateway());
     seen::assert_address(outer.destination, &underlay.vtep(vtep));
+    assert_eq!(outer.traffic_class, 0, "{name}: never capable of ECN");
     assert_eq!(outer.vni, VNI[vpc as usize], "{name}");
     assert_eq!((world.charged(), world.traffic()), ([].into(), [].into()), "{name}");
     outer.inner.to_vec()
@@ -315,6 +318,12 @@ fn a_vpc_is_told_by_neighbour_discovery_where_its_router_is() {
             ),
             ("behind the outer packet there is more", solicitation(INSIDE, &group, ROUTER, &[]), INSIDE, 5),
             ("a link-local address asks", solicitation("fe80::5", &group, ROUTER, &FROM), "fe80::5", 0),
+            (
+                "a traffic class stays behind",
+                solicitation(INSIDE, &group, ROUTER, &FROM).traffic_class(0xbb),
+                INSIDE,
+                0,
+            ),
             ("somebody wants the address", solicitation("::", &group, ROUTER, &[]), "ff02::1", 0),
             ("Linux wants the address", solicitation("::", &group, ROUTER, &NONCE), "ff02::1", 0),
         ] {

@@ -4,14 +4,13 @@ use border_gw_common::abi::{
     AttachmentPolicer, BUCKETS, Entry, VIF_TRANSIT, VifPolicer, attachment_policer, vif_policer,
 };
 use border_gw_common::verdict::{DropReason as Drop, Verdict};
-use border_gw_ebpf::policer::policer;
 
 use crate::support::case::{Case, Told, Want, asking_vtep, check, run};
-use crate::support::datagram::{Datagram, icmp, transport, udp, with_checksum};
+use crate::support::datagram::{Datagram, transport, udp};
 use crate::support::frame::Frame;
 use crate::support::memory::Memory;
-use crate::support::send::{in_vpc, inner_to, on_vif, tunnelled};
-use crate::support::wire::{address, padded, set};
+use crate::support::send::{in_vpc, inner_to, marked, on_vif, tunnelled};
+use crate::support::wire::{address, padded};
 use crate::support::world::{
     FABRIC, NESTED, Underlay, VIF_A, VIF_OTHER, VPC, VPC_OTHER, router_mac, vif_port, world,
 };
@@ -129,11 +128,21 @@ impl Asker {
         if self.entry == Entry::Line { underlay.mtu() } else { 1500 }
     }
 
+    /// Of all errors but those that tell an MTU.
     pub(crate) fn limiter(&self) -> u32 {
         if self.entry == Entry::Line {
             vif_policer(self.index, VifPolicer::Error)
         } else {
             attachment_policer(self.index, AttachmentPolicer::Error)
+        }
+    }
+
+    /// Of errors that tell an MTU.
+    pub(crate) fn too_big_limiter(&self) -> u32 {
+        if self.entry == Entry::Line {
+            vif_policer(self.index, VifPolicer::TooBig)
+        } else {
+            attachment_policer(self.index, AttachmentPolicer::TooBig)
         }
     }
 
@@ -191,7 +200,7 @@ const NO_ROUTE: Answer = (Drop::NoRoute, (3, 0), (1, 0), 0);
 const DEAD: Answer = (Drop::NextHopDead, (3, 1), (1, 3), 0);
 const SOURCE: Answer = (Drop::SourceInvalid, (3, 13), (1, 5), 0);
 const TRANSIT: Answer = (Drop::Transit, (3, 13), (1, 1), 0);
-const fn too_big(mtu: u16) -> Answer {
+pub(crate) const fn too_big(mtu: u16) -> Answer {
     (Drop::TooBig, (3, 4), (2, 0), mtu)
 }
 
@@ -366,76 +375,8 @@ fn an_error_leaves_marks_of_congestion_behind() {
     });
 }
 
-/// A tunnel packet with the traffic class 0xbb: a class, and congestion experienced.
-fn marked(underlay: Underlay, frame: Vec<u8>) -> Vec<u8> {
-    match underlay {
-        Underlay::V4 => {
-            let frame = set(frame, 15, &[0xbb]);
-            [&frame[..14], &with_checksum(frame[14..].to_vec())].concat()
-        }
-        Underlay::V6 => set(frame, 14, &[0x6b, 0xb0]),
-    }
-}
-
 #[test]
-fn errors_have_a_limiter_of_their_own() {
-    check(|underlay| {
-        everybody(|asker, family| {
-            let about = asker.sound(family).ttl(1);
-            let limiter = asker.limiter();
-            let exhausted = policer(8, 0);
-            let echo = icmp(asker.hosts[family], asker.beyond[family], [3, 1][family], &[0; 4]).ttl(1);
-            vec![
-                asker.silent(underlay, "over the limiter", family, &about, Drop::TtlExpired).when(
-                    move |world| {
-                        speak(world);
-                        world.policers.insert(limiter, exhausted);
-                    },
-                ),
-                asker.told(underlay, "over every other limiter and cap", family, about, EXPIRED).when(
-                    move |world| {
-                        speak(world);
-                        for (index, policer) in &mut world.policers {
-                            if *index != limiter {
-                                *policer = exhausted;
-                            }
-                        }
-                    },
-                ),
-                asker.silent(underlay, "what nobody is told costs nothing", family, &echo, Drop::TtlExpired),
-            ]
-        })
-    });
-}
-
-#[test]
-fn a_storm_of_errors_is_the_senders_alone() {
-    for (asker, neighbor) in [(ASKERS[0], ASKERS[1]), (ASKERS[2], ASKERS[3])] {
-        let mut world = world(Underlay::V4);
-        speak(&mut world);
-        // Two errors, and then one a second.
-        world.policers.insert(asker.limiter(), policer(8, 2));
-        let ask = |world: &Memory, asker: Asker, about: &Datagram| {
-            let mut frame = Frame::new(&asker.frame(Underlay::V4, about));
-            run(asker.entry, &mut frame, world, asker.ifindex()).verdict
-        };
-        let expired = asker.sound(0).ttl(1);
-        let refused = Verdict::Refuse(Drop::TtlExpired);
-        let dropped = Verdict::Drop(Drop::TtlExpired);
-        let storm: Vec<_> = (0..4).map(|_| ask(&world, asker, &expired)).collect();
-        assert_eq!(storm, [refused, refused, dropped, dropped], "{}", asker.name);
-        assert_eq!(ask(&world, neighbor, &neighbor.sound(0).ttl(1)), refused, "{}", neighbor.name);
-        for sender in [asker, neighbor] {
-            assert!(matches!(ask(&world, sender, &sender.sound(0)), Verdict::Forward(_)), "{}", sender.name);
-        }
-        world.clock.set(world.clock.get() + 1_000_000_000);
-        assert_eq!(ask(&world, asker, &expired), refused, "one a second: {}", asker.name);
-        assert_eq!(ask(&world, asker, &expired), dropped, "and no more: {}", asker.name);
-    }
-}
-
-#[test]
-fn an_error_needs_room_in_front() {
+fn an_error_needs_room_in_front_or_costs_nothing() {
     for underlay in Underlay::ALL {
         for (asker, family) in ASKERS.into_iter().flat_map(|asker| FAMILIES.map(|family| (asker, family))) {
             let mut world = world(underlay);
@@ -447,6 +388,7 @@ fn an_error_needs_room_in_front() {
             };
             let header = [28, 48][family];
             assert_eq!(verdict(header - 1), Verdict::Drop(Drop::Headroom), "{}", asker.name);
+            assert_eq!(world.charged(), [].into(), "{}", asker.name);
             assert_eq!(verdict(header), Verdict::Refuse(Drop::TtlExpired), "{}", asker.name);
         }
     }

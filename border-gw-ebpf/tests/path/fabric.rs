@@ -183,7 +183,7 @@ fn inner_frames_are_sound_or_refused() {
             dropped(
                 "a routing header of type 0",
                 sound_v6().extension(43, &[0, 0, 0, 0, 0, 0, 0]),
-                Drop::ExtensionHeaders,
+                Drop::SourceRoute,
             ),
             dropped("from loopback", udp("127.0.0.1", OUTSIDE), Drop::MartianSource),
             dropped("from a group", udp("ff02::1", OUTSIDE_V6), Drop::MartianSource),

@@ -110,6 +110,21 @@ fn frames_are_sorted_by_tags_and_addresses() {
                 on_vif_to(port_mac(PORT_B), VIF_A, &sound()),
                 Drop::WrongMac,
             ),
+            dropped("from a group's Ethernet address", set(whole.clone(), 6, &[3]), Drop::GroupSource),
+            dropped(
+                "ARP from broadcast",
+                set(
+                    tagged(
+                        MacAddr::BROADCAST,
+                        tags(VIF_A),
+                        0x0806,
+                        &arp(1, (CUSTOMER, "169.254.10.1"), (MacAddr([0; 6]), "169.254.10.2")),
+                    ),
+                    6,
+                    &[0xff; 6],
+                ),
+                Drop::GroupSource,
+            ),
             dropped("IPX", tagged(port_mac(PORT_A), tags(VIF_A), 0x8137, &[0; 46]), Drop::EtherType),
             dropped(
                 "an LLC length",
@@ -194,7 +209,7 @@ fn ip_headers_are_sound_or_refused() {
                         &[2, 0, 1, 0, 0, 0, 0, 0xfd, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9],
                     ),
                 ),
-                Drop::ExtensionHeaders,
+                Drop::SourceRoute,
             ),
             dropped(
                 "a routing header of type 0 behind another header",
@@ -202,7 +217,7 @@ fn ip_headers_are_sound_or_refused() {
                     VIF_A,
                     &sound_v6().extension(60, &[0, 1, 4, 0, 0, 0, 0]).extension(43, &[0, 0, 0, 0, 0, 0, 0]),
                 ),
-                Drop::ExtensionHeaders,
+                Drop::SourceRoute,
             ),
             dropped(
                 "an extension header longer than the packet",
@@ -423,6 +438,12 @@ fn a_source_is_one_that_the_vif_may_use() {
                 udp("fe80::1", "fd00:1::10"),
                 Drop::LinkLocalSource,
             ),
+            dropped(
+                "the link's broadcast address where sources are not validated",
+                VIF_B,
+                udp("169.254.20.7", "10.1.0.10"),
+                Drop::MartianSource,
+            ),
             sent("an accepted prefix", VIF_A, sound()),
             sent("an accepted IPv6 prefix", VIF_A, sound_v6()),
             sent("the peer itself", VIF_A, udp("169.254.10.1", "10.1.0.10")),
@@ -504,9 +525,9 @@ fn routes_lead_into_vpcs() {
             dropped("one byte too many", sound().len(fits + 1), Drop::TooBig),
             dropped("one byte too many in IPv6", sound_v6().len(fits + 1), Drop::TooBig),
             dropped("no headroom", sound(), Drop::Headroom).with_room(41, 0),
-            dropped("a record that is of no known kind", sound(), Drop::NextHopDead)
+            dropped("a record that is of no known kind", sound(), Drop::NoEgress)
                 .when(|world| world.next_hops.get_mut(&101).unwrap().encapsulation = 9),
-            dropped("a record whose header has no known length", sound(), Drop::NextHopDead)
+            dropped("a record whose header has no known length", sound(), Drop::NoEgress)
                 .when(|world| world.next_hops.get_mut(&101).unwrap().header_len = 50),
             Case::line(
                 "with transit, to the other line",

@@ -34,6 +34,9 @@ fn tcp_of(from: &str, to: &str, flags: u8, words: u8, options: &[u8]) -> Datagra
     datagram
 }
 
+/// An authentication header with a check value of 12 bytes, from its second byte on (RFC 4302, section 2).
+const AUTHENTICATION: [u8; 23] = [4, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9];
+
 /// The MSS option.
 fn mss(mss: u16) -> Vec<u8> {
     [&[2, 4], &mss.to_be_bytes()[..]].concat()
@@ -194,6 +197,17 @@ fn everything_else_is_left_as_it_is() {
                 "a later fragment of IPv6",
                 tcp(CUSTOMER_V6, HOST_V6, SYN, &mss(1460)).fragment(1, false),
             ),
+            unchanged("behind an authentication header", {
+                tcp(CUSTOMER_V6, HOST_V6, SYN, &mss(1460)).extension(51, &AUTHENTICATION)
+            }),
+            unchanged("behind an authentication header and another", {
+                let datagram = tcp(CUSTOMER_V6, HOST_V6, SYN, &mss(1460)).extension(51, &AUTHENTICATION);
+                datagram.extension(60, &[0, 1, 4, 0, 0, 0, 0])
+            }),
+            unchanged("behind an authentication header of IPv4", {
+                let body = [&[6][..], &AUTHENTICATION, &later.body].concat();
+                Datagram { protocol: 51, body, ..later.clone() }
+            }),
             unchanged("another protocol", Datagram { protocol: 132, ..later }),
             unchanged("behind the end of the list", v4(SYN, &[&[0, 0, 0, 0][..], &mss(1460)].concat())),
             unchanged("an MSS option of another length", v4(SYN, &[2, 3, 0xff, 0xff])),

@@ -22,6 +22,7 @@ use crate::support::world::{
 struct Draft {
     tags: &'static [u8],
     to: MacAddr,
+    from: MacAddr,
     ether_type: u16,
     datagram: Datagram,
     version: u8,
@@ -44,6 +45,7 @@ impl Draft {
         Self {
             tags: tags(VIF_A),
             to,
+            from: CUSTOMER,
             ether_type: 0x0800,
             datagram: udp(source, destination),
             version: 4,
@@ -74,18 +76,19 @@ impl Draft {
     fn packet(&self) -> Vec<u8> {
         let packet = self.datagram.bytes();
         let len = packet.len() as u16 + self.longer;
-        let packet = set(packet, 0, &[self.version << 4 | self.header_words]);
+        let words = self.header_words + (self.datagram.options.len() / 4) as u8;
+        let packet = set(packet, 0, &[self.version << 4 | words]);
         let packet = with_checksum(set(packet, 2, &len.to_be_bytes()));
         if self.bad_sum { set(packet.clone(), 10, &[packet[10] ^ 1]) } else { packet }
     }
 
     fn line(&self) -> Verdict {
-        let frame = ethernet(self.to, CUSTOMER, self.tags, self.ether_type, &self.packet());
+        let frame = ethernet(self.to, self.from, self.tags, self.ether_type, &self.packet());
         run(Entry::Line, &mut Frame::with_room(&frame, self.room, 0), &self.world, PORT_A).verdict
     }
 
     fn fabric(&self) -> Verdict {
-        let inner = ethernet(self.to, SPINE, &[], self.ether_type, &self.packet());
+        let inner = ethernet(self.to, self.from, &[], self.ether_type, &self.packet());
         let macs = (port_mac(FABRIC), SPINE);
         let frame = tunnel(macs, &self.world.settings, &Underlay::V4.vtep(self.vtep), self.vni, &inner);
         let frame = set(set(frame, 15, &[self.outer_ecn]), outer_len(Underlay::V4) - 8, &[self.flags]);
@@ -95,12 +98,13 @@ impl Draft {
 }
 
 /// What is wrong with an IP packet itself, in the order of the design.
-const IP: [Fault; 10] = [
+const IP: [Fault; 11] = [
     (Drop::EtherType, "type", |draft| draft.ether_type = 0x8137),
     (Drop::IpVersion, "version", |draft| draft.version = 7),
-    (Drop::IpHeaderLength, "words", |draft| draft.header_words = 4),
+    (Drop::IpHeaderLength, "words", |draft| draft.header_words = 0),
     (Drop::IpTotalLength, "length", |draft| draft.longer = 1),
     (Drop::IpChecksum, "sum", |draft| draft.bad_sum = true),
+    (Drop::SourceRoute, "options", |draft| draft.datagram.options = vec![131, 3, 4, 0]),
     (Drop::MartianSource, "source", |draft| draft.source("127.0.0.1")),
     (Drop::Multicast, "destination", |draft| draft.destination("239.1.1.1")),
     (Drop::Broadcast, "destination", |draft| draft.destination("255.255.255.255")),
@@ -130,11 +134,12 @@ fn every_pair(faults: &[Fault], draft: fn() -> Draft, run: fn(&Draft) -> Verdict
 
 #[test]
 fn on_a_line_faults_are_named_in_the_order_of_the_design() {
-    let before: [Fault; 4] = [
+    let before: [Fault; 5] = [
         (Drop::Untagged, "tags", |draft| draft.tags = &[]),
         (Drop::UnknownVlan, "tags", |draft| draft.tags = &[0x81, 0, 9, 9]),
         (Drop::VifDown, "vif", |draft| draft.world.vifs.get_mut(&VIF_A).unwrap().flags &= !VIF_ENABLED),
         (Drop::WrongMac, "to", |draft| draft.to = CUSTOMER),
+        (Drop::GroupSource, "from", |draft| draft.from = MacAddr::BROADCAST),
     ];
     let after: [Fault; 12] = [
         (Drop::SourceInvalid, "source", |draft| draft.source("10.9.9.9")),
@@ -150,7 +155,7 @@ fn on_a_line_faults_are_named_in_the_order_of_the_design() {
         }),
         (Drop::PortCap, "port cap", |draft| draft.full(port_policer(port_index(FABRIC)))),
         (Drop::Headroom, "room", |draft| draft.room = 41),
-        (Drop::NextHopDead, "record", |draft| {
+        (Drop::NoEgress, "record", |draft| {
             draft.world.next_hops.values_mut().for_each(|each| each.header_len = 20);
         }),
     ];
@@ -162,11 +167,12 @@ fn on_a_line_faults_are_named_in_the_order_of_the_design() {
 
 #[test]
 fn on_the_fabric_faults_are_named_in_the_order_of_the_design() {
-    let before: [Fault; 4] = [
+    let before: [Fault; 5] = [
         (Drop::VxlanMalformed, "flags", |draft| draft.flags = 0),
         (Drop::UnknownVni, "vni", |draft| draft.vni = 77),
         (Drop::UnknownVtep, "vtep", |draft| draft.vtep = 9),
         (Drop::WrongMac, "to", |draft| draft.to = CUSTOMER),
+        (Drop::GroupSource, "from", |draft| draft.from = MacAddr::BROADCAST),
     ];
     let after: [Fault; 11] = [
         (Drop::SourceInvalid, "source", |draft| draft.source("10.1.7.9")),

@@ -45,6 +45,7 @@ fn corpus(underlay: Underlay) -> Vec<Input> {
             udp(&v4, "172.17.0.9").fragment(3, true),
             udp(&v6, "fd00:1::33"),
             udp(&v6, "fd00:1:0:7::9").extension(0, &[0, 1, 4, 0, 0, 0, 0]).fragment(0, true),
+            (0..6).fold(udp(&v6, "fd00:1::33"), |datagram, _| datagram.extension(60, &[0, 1, 4, 0, 0, 0, 0])),
             icmp(&v4, &own, 8, &[0; 20]),
             transport(&peer, &own, 6, 40_000, 179),
             solicitation(&peer_v6, &own_v6, &own_v6, &[1, 1, 2, 0, 0, 0xc, 0, 1]),

@@ -13,7 +13,8 @@ use crate::support::case::{Want, asking_vtep, check};
 use crate::support::datagram::{Datagram, icmp, udp};
 use crate::support::frame::Frame;
 use crate::support::memory::Memory;
-use crate::support::send::{inner_to, on_vif, on_vif_to, tunnelled};
+use crate::support::send::{inner_to, on_vif, on_vif_to, outer_len, tunnelled};
+use crate::support::wire::set;
 use crate::support::world::{Underlay, world};
 
 /// ICMP messages that ask or answer (IANA, ICMP parameters); all others are errors, or may be.
@@ -133,6 +134,9 @@ fn errors_are_for_hosts_alone() {
             silent("to a link-local address", 1, host_v6, "fe80::1234", Drop::MartianDestination);
             // Source validation comes first on lines.
             if asker.entry == Entry::Line {
+                silent("from the link's network address", 0, "169.254.10.0", beyond, Drop::MartianSource);
+                silent("from the link's broadcast address", 0, "169.254.10.7", beyond, Drop::MartianSource);
+                silent("from the link's anycast address", 1, "fd00:10::", beyond_v6, Drop::MartianSource);
                 let [stranger, stranger_v6] = asker.strangers;
                 silent(
                     "from a stranger to a group of the link",
@@ -166,6 +170,16 @@ fn errors_are_for_hosts_alone() {
                 };
                 let want = Want::Drop(Drop::UnicastInBroadcast);
                 rows.push(asker.case("in a broadcast frame", family, frame, want));
+                let sound = asker.frame(underlay, &about);
+                let inside = if asker.entry == Entry::Line { 0 } else { outer_len(underlay) };
+                let want = Want::Drop(Drop::GroupSource);
+                let group = set(sound.clone(), inside + 6, &[1]);
+                rows.push(asker.case("from a group's MAC address", family, group, want));
+                if asker.entry == Entry::Fabric {
+                    let outside = set(sound, 6, &[0xff; 6]);
+                    let want = Want::Drop(Drop::GroupSource);
+                    rows.push(asker.case("in a tunnel from broadcast", family, outside, want).of_nobody());
+                }
             }
         }
         rows
@@ -210,6 +224,14 @@ fn some_reasons_are_nobodys_business() {
         vec![
             silent("a next hop of another border gateway", line, "10.91.0.1", Drop::NextHopForeign),
             silent("back into the attachment", vpc, "10.1.9.9", Drop::Hairpin),
+            silent("a next hop of no known kind", line, "10.1.2.3", Drop::NoEgress).when(|world| {
+                speak(world);
+                world.next_hops.values_mut().for_each(|next_hop| next_hop.encapsulation = 9);
+            }),
+            silent("a next hop of no known kind", vpc, "172.16.0.5", Drop::NoEgress).when(|world| {
+                speak(world);
+                world.next_hops.values_mut().for_each(|next_hop| next_hop.header_len = 20);
+            }),
             silent("over a cap", line, "10.1.2.3", Drop::VifCap).when(move |world| {
                 speak(world);
                 world.policers.insert(to_vpc, policer(8, 0));
@@ -244,6 +266,7 @@ fn only_whole_messages_between_hosts_are_told_of() {
         (22, Verdict::Refuse(Drop::TtlExpired)),
     ] {
         world.complain(&Complaint { len, ..complaint });
-        assert_eq!(error::error(&mut frame.clone(), &world).verdict, want, "a packet of {len} bytes");
+        let mut frame = Frame::new(&set(bytes.clone(), 18 + 2, &(len as u16).to_be_bytes()));
+        assert_eq!(error::error(&mut frame, &world, line.ifindex()).verdict, want, "a packet of {len} bytes");
     }
 }

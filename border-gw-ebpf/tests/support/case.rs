@@ -62,7 +62,7 @@ pub(crate) fn run(entry: Entry, frame: &mut Frame, tables: &Memory, ifindex: u32
             Entry::Host => host::host(frame, tables, ifindex),
         };
         // As the kernel goes on in another program.
-        if outcome.verdict == Verdict::Complain { error::error(frame, tables) } else { outcome }
+        if outcome.verdict == Verdict::Complain { error::error(frame, tables, ifindex) } else { outcome }
     })
 }
 
@@ -187,21 +187,21 @@ impl Case {
             }
             Want::Refused(told) => {
                 expect(Verdict::Refuse(told.reason));
-                self.check_error(underlay, told, frame.bytes());
-                self.check_limiter(&world);
+                let bytes = self.check_error(underlay, told, frame.bytes());
+                self.check_limits(&world, told.reason, bytes);
             }
         }
     }
 
-    /// The error goes back to where the packet came from, in the tags or the tunnel in which it came.
-    fn check_error(&self, underlay: Underlay, told: &Told, got: &[u8]) {
+    /// The error goes back to where the packet came from, in the tags or the tunnel in which it came; its bytes.
+    fn check_error(&self, underlay: Underlay, told: &Told, got: &[u8]) -> u32 {
         let origin = self.origin.expect("the kernel is told nothing");
         if origin.kind() == OWNER_VIF {
             let seen = seen::frame(got);
             assert_eq!((seen.to, seen.from), (CUSTOMER, port_mac(self.ifindex)));
             assert_eq!(seen.tags, seen::tag_list(tags(origin.index())));
             seen::assert_error(&seen, told);
-            return;
+            return seen.payload.len() as u32;
         }
         let outer = seen::tunnel(underlay, got);
         assert_eq!((outer.to, outer.from), (SPINE, port_mac(FABRIC)));
@@ -214,18 +214,21 @@ impl Case {
         // A mark of congestion that the question got on its way would make the asker's VTEP drop the error.
         let class = seen::assert_error(&inner, told);
         assert_eq!(outer.traffic_class, class, "DSCP and ECN are copied");
+        inner.payload.len() as u32
     }
 
-    /// One packet of the limiter of errors, and nothing else, is charged; no traffic is counted.
-    fn check_limiter(&self, world: &Memory) {
+    /// One packet of the limiter of errors, the bytes of the port's, and nothing else is charged; no traffic is counted.
+    fn check_limits(&self, world: &Memory, reason: DropReason, bytes: u32) {
         let origin = self.origin.expect("the kernel is told nothing");
-        let limiter = if origin.kind() == OWNER_VIF {
-            vif_policer(origin.index(), VifPolicer::Error)
-        } else {
-            attachment_policer(origin.index(), AttachmentPolicer::Error)
+        let limiter = match (origin.kind() == OWNER_VIF, reason == DropReason::TooBig) {
+            (true, false) => vif_policer(origin.index(), VifPolicer::Error),
+            (true, true) => vif_policer(origin.index(), VifPolicer::TooBig),
+            (false, false) => attachment_policer(origin.index(), AttachmentPolicer::Error),
+            (false, true) => attachment_policer(origin.index(), AttachmentPolicer::TooBig),
         };
-        let cost = policer::cost(&world.policers[&limiter], 1);
-        assert_eq!(world.charged(), [(limiter, cost)].into(), "{}", self.name);
+        let port = port_policer(port_index(self.ifindex));
+        let cost = |policer, amount| (policer, policer::cost(&world.policers[&policer], amount));
+        assert_eq!(world.charged(), [cost(limiter, 1), cost(port, bytes)].into(), "{}", self.name);
         assert_eq!(world.traffic(), [].into(), "{}", self.name);
     }
 

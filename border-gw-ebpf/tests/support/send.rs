@@ -2,8 +2,8 @@
 
 use border_gw_common::net::MacAddr;
 
-use super::datagram::Datagram;
-use super::wire::{self, ether_type, ethernet};
+use super::datagram::{Datagram, with_checksum};
+use super::wire::{self, ether_type, ethernet, set};
 use super::world::{
     CUSTOMER, FABRIC, HOST, SPINE, Underlay, VNI, port_mac, router_mac, tags, vif_port, world,
 };
@@ -52,5 +52,16 @@ pub(crate) const fn outer_len(underlay: Underlay) -> usize {
     match underlay {
         Underlay::V4 => 14 + 20 + 16,
         Underlay::V6 => 14 + 40 + 16,
+    }
+}
+
+/// A tunnel packet with the traffic class 0xbb: a class, and congestion experienced.
+pub(crate) fn marked(underlay: Underlay, frame: Vec<u8>) -> Vec<u8> {
+    match underlay {
+        Underlay::V4 => {
+            let frame = set(frame, 15, &[0xbb]);
+            [&frame[..14], &with_checksum(frame[14..].to_vec())].concat()
+        }
+        Underlay::V6 => set(frame, 14, &[0x6b, 0xb0]),
     }
 }

@@ -2,9 +2,9 @@
 
 use border_gw_common::abi::{
     Attachment, AttachmentPolicer, BUCKETS, HostPort, NAME, OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER,
-    OWNER_LOCAL_VIF, OWNER_VIF, Owner, Port, Route, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_OWN, SOURCE_PEER,
-    SOURCE_ROUTED, Settings, TO_CUSTOMER, TO_VPC, VIF_ENABLED, VIF_POLICERS, VIF_VALIDATE, Vif, VifKey,
-    VtepKey, attachment_policer, connection_policer, port_policer,
+    OWNER_LOCAL_VIF, OWNER_VIF, Owner, Port, Route, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_MARTIAN,
+    SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, Settings, TO_CUSTOMER, TO_VPC, VIF_ENABLED, VIF_POLICERS,
+    VIF_VALIDATE, Vif, VifKey, VtepKey, attachment_policer, connection_policer, port_policer,
 };
 use border_gw_common::net::{Be16, MacAddr};
 use border_gw_ebpf::policer::policer;
@@ -176,10 +176,8 @@ pub(crate) fn world(underlay: Underlay) -> Memory {
     let (vtep_version, vtep) = address(underlay.gateway());
     world.settings = Settings { vtep, vtep_version, vxlan_port: Be16::new(4789), reserved: 0 };
     world.clock.set(1_000_000_000_000);
-    for ifindex in [PORT_A, PORT_B, FABRIC] {
-        let port = Port { index: port_index(ifindex), mac: port_mac(ifindex), reserved: 0 };
-        world.ports.insert(ifindex, port);
-    }
+    let fabric = Port { index: port_index(FABRIC), mac: port_mac(FABRIC), reserved: 0 };
+    world.ports.insert(FABRIC, fabric);
     lines(&mut world);
     vpcs(&mut world, underlay);
     for domain in [DOMAIN, OTHER_DOMAIN] {
@@ -188,7 +186,8 @@ pub(crate) fn world(underlay: Underlay) -> Memory {
     // Generous caps everywhere, so that what is charged is seen.
     let vifs = (VIF_A * VIF_POLICERS)..((VIF_DOWN + 1) * VIF_POLICERS);
     let vpcs = [VPC, NESTED, VPC_OTHER].into_iter().flat_map(|vpc| {
-        [AttachmentPolicer::Punt, AttachmentPolicer::Error].map(|which| attachment_policer(vpc, which))
+        [AttachmentPolicer::Punt, AttachmentPolicer::Error, AttachmentPolicer::TooBig]
+            .map(|which| attachment_policer(vpc, which))
     });
     let connections =
         [1, 2].into_iter().flat_map(|c| [TO_VPC, TO_CUSTOMER].map(|to| connection_policer(c, to)));
@@ -228,7 +227,7 @@ fn lines(world: &mut Memory) {
             tags_len: if inner == 0 { 4 } else { 8 },
             mac: port_mac(port),
             mtu: 1500,
-            reserved: 0,
+            port: port_index(port) as u16,
             // Nobody is told anything, but where a case says so.
             error_v4: [0; 16],
             error_v6: [0; 16],
@@ -254,6 +253,10 @@ fn sources(world: &mut Memory, vif: u32) {
     sources.add(&format!("169.254.{link}.1/32"), SOURCE_PEER);
     sources.add(&format!("169.254.{link}.0/29"), SOURCE_LINK);
     sources.add(&format!("172.{behind}.0.0/16"), SOURCE_ROUTED);
+    for end in [format!("169.254.{link}.0/32"), format!("169.254.{link}.7/32"), format!("fd00:{link}::/128")]
+    {
+        sources.add(&end, SOURCE_MARTIAN);
+    }
     sources.add(&format!("fd00:{link}::2/128"), SOURCE_OWN);
     sources.add(&format!("fd00:{link}::1/128"), SOURCE_PEER);
     sources.add(&format!("fd00:{link}::/124"), SOURCE_LINK);

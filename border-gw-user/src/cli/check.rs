@@ -6,8 +6,8 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 
 use border_gw_common::abi::{
-    HashMode, OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER, Owner, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_OWN,
-    SOURCE_PEER, SOURCE_ROUTED, SourceClass,
+    HashMode, OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER, Owner, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_MARTIAN,
+    SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, SourceClass,
 };
 use border_gw_common::net::MacAddr;
 use ipnet::IpNet;
@@ -176,6 +176,7 @@ fn source(class: SourceClass) -> &'static str {
         SOURCE_ROUTED => "routed",
         SOURCE_OWN => "our own, refused",
         SOURCE_FORBIDDEN => "somebody else's, refused",
+        SOURCE_MARTIAN => "no host's, refused",
         _ => "unknown",
     }
 }

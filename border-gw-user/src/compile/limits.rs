@@ -26,9 +26,10 @@ const ANSWER: PuntLimit = PuntLimit { rate: 200, burst: 100 };
 /// Ping to the gateway, and whatever else: enough for a person.
 const REST: PuntLimit = PuntLimit { rate: 1_000, burst: 500 };
 
-/// ICMP errors (RFC 1812, section 4.3.2.8; RFC 4443, section 2.4 (f)): some traceroutes at once, and each connection that
-/// has to learn an MTU.
+/// ICMP errors (RFC 1812, section 4.3.2.8; RFC 4443, section 2.4 (f)): some traceroutes at once.
 const ERROR: PuntLimit = PuntLimit { rate: 200, burst: 200 };
+/// Those that say what would fit: each connection that has to learn an MTU needs one.
+const TOO_BIG: PuntLimit = PuntLimit { rate: 200, burst: 200 };
 
 type Policers = BTreeMap<u32, Policer>;
 
@@ -56,12 +57,14 @@ pub(super) fn vif(policers: &mut Policers, index: u32, caps: &Caps) {
     punt(policers, vif_policer(index, VifPolicer::PuntRest), &REST);
     punt(policers, vif_policer(index, VifPolicer::Answer), &ANSWER);
     punt(policers, vif_policer(index, VifPolicer::Error), &ERROR);
+    punt(policers, vif_policer(index, VifPolicer::TooBig), &TOO_BIG);
 }
 
 /// An attachment's limiters.
 pub(super) fn attachment(policers: &mut Policers, index: u32) {
     punt(policers, attachment_policer(index, AttachmentPolicer::Punt), &REST);
     punt(policers, attachment_policer(index, AttachmentPolicer::Error), &ERROR);
+    punt(policers, attachment_policer(index, AttachmentPolicer::TooBig), &TOO_BIG);
 }
 
 /// A connection's caps.

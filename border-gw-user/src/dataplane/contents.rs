@@ -288,7 +288,7 @@ const NO_VIF: Vif = Vif {
     tags_len: 0,
     mac: border_gw_common::net::MacAddr([0; 6]),
     mtu: 0,
-    reserved: 0,
+    port: 0,
     error_v4: [0; 16],
     error_v6: [0; 16],
 };

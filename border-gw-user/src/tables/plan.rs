@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use border_gw_common::abi::{
     Attachment, BUCKETS, Connection, Domain, Dscp, Group, HostPort, MAX_GROUPS, MAX_NEXT_HOPS, NextHop,
-    OWNER_ATTACHMENT, OWNER_VIF, Owner, Policer, Port, Route, SOURCE_FORBIDDEN, SOURCE_OWN, Settings,
-    SourceClass, Vif, VifKey, VtepKey,
+    OWNER_ATTACHMENT, OWNER_VIF, Owner, Policer, Port, Route, SOURCE_FORBIDDEN, SOURCE_MARTIAN, SOURCE_OWN,
+    Settings, SourceClass, Vif, VifKey, VtepKey,
 };
 use ipnet::IpNet;
 
@@ -124,11 +124,11 @@ fn group_indexes(installed: &Installed, wanted: &Tables) -> Result<BTreeMap<Iden
 }
 
 /// VIFs and attachments whose records change in what a program reads one field after the other: the new tag on the old port
-/// could be another customer's line. Flags and the hash mode stand alone, and change in place.
+/// could be another customer's line. Flags, the hash mode and the limit of the port stand alone, and change in place.
 fn rewritten(installed: &Installed, wanted: &Tables) -> BTreeSet<Owner> {
     let vifs = installed.vifs.iter().filter_map(|(index, old)| {
         let new = wanted.vifs.get(index)?;
-        let in_place = Vif { flags: new.flags, hash_mode: new.hash_mode, ..*old };
+        let in_place = Vif { flags: new.flags, hash_mode: new.hash_mode, port: new.port, ..*old };
         (in_place != *new).then(|| Owner::new(OWNER_VIF, *index))
     });
     let vpcs = installed.attachments.iter().filter_map(|(index, old)| {
@@ -366,7 +366,7 @@ impl Plan<'_> {
 
 /// Whether a source of this class is never let in.
 fn is_refused(class: SourceClass) -> bool {
-    class == SOURCE_OWN || class == SOURCE_FORBIDDEN
+    matches!(class, SOURCE_OWN | SOURCE_FORBIDDEN | SOURCE_MARTIAN)
 }
 
 /// What is installed, wanted as well, and to stay as it is meanwhile.

@@ -52,6 +52,7 @@ pub(crate) fn contents(world: &Memory) -> Contents {
             .iter()
             .map(|(key, value)| (Op::NextHop(*key, Some(Box::new(*value))), Op::NextHop(*key, None))),
     );
+    ops.extend(world.dscp.iter().map(|(key, value)| (Op::Dscp(*key, Some(*value)), Op::Dscp(*key, None))));
     ops.extend(
         world.policers.iter().map(|(key, value)| {
             (Op::Policer(*key, *value), Op::Policer(*key, Policer { cost: 0, depth: 0 }))

@@ -4,15 +4,17 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-use aya::maps::{Array, Map, MapData};
+use aya::maps::{Array, Map, MapData, ProgramArray};
 use aya::programs::{TestRun as _, TestRunOptions};
 use border_gw::dataplane::bpf::Bpf;
 use border_gw::dataplane::counters::{Counters, NO_TALLY};
 use border_gw::dataplane::{Dataplane as _, pins};
 use border_gw::intent::XdpMode;
 use border_gw::tables::Op;
-use border_gw_common::abi::{Entry, Flow, OWNER_ATTACHMENT, OWNER_VIF, Owner, Tally, map as names};
-use border_gw_common::verdict::Verdict;
+use border_gw_common::abi::{
+    Entry, Flow, OWNER_ATTACHMENT, OWNER_VIF, Owner, STAGE_ERROR, Tally, TooBig, map as names,
+};
+use border_gw_common::verdict::{DropReason, Verdict};
 use border_gw_ebpf::Outcome;
 use border_gw_tests::netns::{output, remove_run, run_name};
 use border_gw_tests::privileges::require_root;
@@ -65,6 +67,25 @@ pub(crate) fn witnessed(
     outcome
 }
 
+/// Runs a frame in the kernel where the program that makes ICMP errors is gone: it is dropped, for this reason.
+pub(crate) fn dropped_without_errors(
+    (entry, ifindex): (Entry, u32),
+    frame: &Frame,
+    tables: &Memory,
+    scope: u32,
+    reason: DropReason,
+) {
+    let noted = Noted::of(tables);
+    let outcome = Outcome { scope, verdict: Verdict::Drop(reason) };
+    KERNEL.with_borrow_mut(|kernel| {
+        // An error says that it is gone already.
+        let _gone = kernel.stages.clear_index(&STAGE_ERROR);
+        kernel.fill(tables, &noted, None);
+        let (got, _) = kernel.run(entry, ifindex, frame.bytes(), scope, tables);
+        assert_eq!(got, noted.since(&noted, outcome), "{reason:?}");
+    });
+}
+
 /// Why the kernel cannot be asked.
 fn inexpressible(frame: &Frame, tables: &Memory) -> Option<&'static str> {
     let lost_vif = tables.vif_by_tag.values().any(|vif| !tables.vifs.contains_key(vif));
@@ -93,6 +114,7 @@ fn egress(verdict: Verdict, ingress: u32) -> Option<u32> {
 struct Noted {
     states: BTreeMap<u32, u64>,
     traffic: BTreeMap<(Owner, u32), Flow>,
+    too_big: BTreeMap<u64, TooBig>,
     /// In nanoseconds.
     clock: u64,
 }
@@ -108,12 +130,14 @@ struct Traces {
     /// Policers whose state changed.
     charged: BTreeSet<u32>,
     traffic: BTreeMap<(Owner, u32), Flow>,
+    /// By identity of the next hop.
+    too_big: BTreeMap<u64, TooBig>,
 }
 
 impl Noted {
     fn of(tables: &Memory) -> Self {
         let states = tables.policers.keys().map(|policer| (*policer, tables.state(*policer))).collect();
-        Self { states, traffic: tables.traffic(), clock: tables.clock.get() }
+        Self { states, traffic: tables.traffic(), too_big: tables.too_big(), clock: tables.clock.get() }
     }
 
     fn since(&self, before: &Self, outcome: Outcome) -> Traces {
@@ -155,6 +179,7 @@ impl Noted {
             tally,
             charged: changed(&before.states, &self.states),
             traffic: difference(&before.traffic, &self.traffic),
+            too_big: larger(&before.too_big, &self.too_big),
         }
     }
 }
@@ -180,12 +205,22 @@ fn difference(
     flows.filter(|(_, flow)| *flow != Flow::default()).collect()
 }
 
+/// What was counted as too big since.
+fn larger(before: &BTreeMap<u64, TooBig>, after: &BTreeMap<u64, TooBig>) -> BTreeMap<u64, TooBig> {
+    let less = |key, counts: &TooBig| {
+        let old = before.get(key).copied().unwrap_or_default();
+        TooBig { with_df: counts.with_df - old.with_df, without_df: counts.without_df - old.without_df }
+    };
+    let all = after.iter().map(|(key, counts)| (*key, less(key, counts)));
+    all.filter(|(_, counts)| *counts != TooBig::default()).collect()
+}
+
 /// The programs, loaded, in a network namespace of this thread's own.
 struct Kernel {
     bpf: Bpf,
     counters: Counters,
     states: Array<MapData, u64>,
-    _stages: MapData,
+    stages: ProgramArray<MapData>,
     installed: Contents,
     /// The one interface to which frames may go: to any other they are dropped, by a name that tells.
     device: Option<u32>,
@@ -211,17 +246,9 @@ impl Kernel {
         let states = Array::try_from(Map::Array(states)).unwrap();
         // What is open stays, and nothing is left behind; an array of programs is emptied when nobody has it open or pinned.
         let stages = MapData::from_pin(pins::map(&run, names::STAGES)).unwrap();
+        let stages = ProgramArray::try_from(Map::ProgramArray(stages)).unwrap();
         remove_run(&run);
-        Self {
-            bpf,
-            counters,
-            states,
-            _stages: stages,
-            installed: Contents::new(),
-            device: None,
-            runs: 0,
-            skipped: 0,
-        }
+        Self { bpf, counters, states, stages, installed: Contents::new(), device: None, runs: 0, skipped: 0 }
     }
 
     /// Makes the maps hold what the tables do.
@@ -275,6 +302,7 @@ impl Kernel {
         let tally = self.counters.tally(scope).unwrap();
         let states = self.states(tables);
         let traffic = self.traffic(tables);
+        let too_big = self.counters.too_big().unwrap();
         // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let context = [0, bytes.len() as u32, 0, ifindex, 0, 0].map(u32::to_ne_bytes).concat();
         let mut out = vec![0; bytes.len() + 256];
@@ -292,6 +320,7 @@ impl Kernel {
             tally: since(&tally, &self.counters.tally(scope).unwrap()),
             charged: changed(&states, &self.states(tables)),
             traffic: difference(&traffic, &self.traffic(tables)),
+            too_big: larger(&too_big, &self.counters.too_big().unwrap()),
         };
         (traces, out)
     }
