@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use super::{Compiler, Way};
 use crate::intent::{BorderGateway, MAX_LEARNED_GROUPS, Routing, VirtualInterface};
 use crate::kernel::Hop;
+use crate::routing::refusal::NEVER;
 use crate::tables::{Identity, Target};
 
 /// A prefix that is shorter is a default route, or a part of one: the largest blocks that anybody has are /8s.
@@ -107,6 +108,9 @@ impl Refused {
         if prefix.prefix_len() < DEFAULT_ROUTE {
             let asked = vif.bgp.as_ref().is_some_and(|bgp| bgp.accept.default_route);
             return !asked && !self.external;
+        }
+        if NEVER.iter().any(|never| never.contains(&prefix)) {
+            return true;
         }
         let lengths = &self.lengths[usize::from(!prefix.addr().is_ipv4())];
         lengths.range(..=prefix.prefix_len()).any(|length| {

@@ -119,7 +119,8 @@ impl Namespace {
             .into_iter()
             .filter(|link| number(&link.name).is_some())
             .partition(|link| is_whole(link, &outer, wanted));
-        self.inner.clear();
+        // Those that are known stay known until all are made: a failure on the way takes nobody's routes away.
+        let mut all_inner = BTreeMap::new();
         let mut numbers: BTreeSet<u32> =
             whole.iter().chain(&others).filter_map(|link| number(&link.name)).collect();
         for veth in wanted {
@@ -132,10 +133,12 @@ impl Namespace {
                 link
             };
             let inner = Inner { index: link.index, number: number(&link.name).unwrap_or_default() };
-            self.inner.insert(veth.name.clone(), inner);
+            all_inner.insert(veth.name.clone(), inner);
             self.settle(&link, veth).await?;
             self.wanted.insert(veth.name.clone(), veth.clone());
         }
+        self.inner = all_inner;
+        self.tables.read_soon();
         self.static_routes(gateway, wanted).await?;
         for link in &others {
             self.remove(link).await?;

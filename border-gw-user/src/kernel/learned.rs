@@ -90,6 +90,12 @@ impl Tables {
         self.changes.add(changes);
     }
 
+    /// Everything is read at the next refresh: interfaces changed.
+    pub(super) fn read_soon(&mut self) {
+        self.changes.add(Changes::everything());
+        self.next = Instant::now();
+    }
+
     /// All routes of a table, as they are.
     pub(super) fn routes(&mut self, table: u32) -> Result<Vec<RouteMessage>, KernelError> {
         self.dump.table(table, &mut |all: &mut Vec<_>, route| all.push(route.clone()))

@@ -19,7 +19,7 @@ use crate::kernel::{BFD_TABLE, SOURCES_TABLE};
 /// Most next hops of one route.
 const MOST_PATHS: u32 = 64;
 /// Routes of a peer that are remembered beyond those that are taken, so that they can be shown and taken later.
-const REMEMBERED: u32 = 10_000;
+const REMEMBERED: u32 = 1_000;
 /// Largest log, in bytes; there are two, the older one with the ending `.1`.
 const LOG: u32 = 1_000_000;
 /// How long BIRD waits for its peers after a restart before it removes kernel routes that nobody announced, in seconds. Nothing
