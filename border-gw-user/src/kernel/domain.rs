@@ -222,7 +222,8 @@ impl Namespace {
     async fn settle(&self, link: &Link, veth: &Wanted) -> Result<(), KernelError> {
         let what = format!("set up interface `{}` (`{}`) in `{}`", link.name, veth.name, self.name);
         let message = LinkUnspec::new_with_index(link.index).mtu(u32::from(veth.mtu)).arp(veth.arp).up();
-        let message = match veth.mac {
+        // Also the same address, set again, makes the kernel forget the neighbours: a daemon that adopts would cut every line.
+        let message = match veth.mac.filter(|mac| *mac != link.mac) {
             Some(mac) => message.address(mac.0.to_vec()),
             None => message,
         }
