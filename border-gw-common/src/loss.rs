@@ -4,6 +4,8 @@
 pub const LOSSES: &str = "LOSSES";
 /// `Array[1]` of [`LossSettings`].
 pub const LOSS_SETTINGS: &str = "LOSS_SETTINGS";
+/// Hash: interface index to [`DeviceDrops`], of devices whose own losses count. The daemon's alone, in no object.
+pub const DEVICE_DROPS: &str = "DEVICE_DROPS";
 
 /// Where the losses of devices that are gone are added up; no interface has this index.
 pub const RETIRED: u32 = 0;
@@ -41,6 +43,7 @@ reasons! {
     NoTransmit = "no_transmit", "The interface takes no frames from XDP: on a veth, its peer has neither an XDP program nor GRO (`ethtool -K PEER gro on`).";
     RingFull = "ring_full", "The driver took no more: its ring was full, or a frame was larger than the MTU of a veth's peer, which then takes none of the batch that follow it.";
     RedirectError = "redirect_error", "Any other error of the kernel on the way to the interface.";
+    DeviceDropped = "device_dropped", "The device dropped it (skb mode): its ring was full, the other end of a veth was down or took none that large. What the server's own kernel lost there is among them.";
 }
 
 /// Room for reasons in a counter record.
@@ -80,6 +83,25 @@ pub struct Losses {
     pub packets: [u64; MAX_LOSS_REASONS],
 }
 
+/// What a device lost of what it was given, by its own statistics.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceDrops {
+    /// What its statistics said when they were last looked at.
+    pub seen: u64,
+    /// Packets lost since it is looked at.
+    pub lost: u64,
+}
+
+impl DeviceDrops {
+    /// The same when the statistics say `now`. A driver that starts again counts from 0.
+    #[must_use]
+    pub const fn grown(self, now: u64) -> Self {
+        let lost = if now < self.seen { now } else { now - self.seen };
+        Self { seen: now, lost: self.lost + lost }
+    }
+}
+
 /// What tells this gateway's packets from those of other users of XDP, and where the kernel keeps it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,16 +122,19 @@ const _: () = {
     assert!(LossReason::ALL.len() <= MAX_LOSS_REASONS);
     assert!(size_of::<Losses>() == 64);
     assert!(size_of::<LossSettings>() == 24);
+    assert!(size_of::<DeviceDrops>() == 16);
 };
 
 #[cfg(feature = "user")]
 mod pod {
-    use super::{LossSettings, Losses};
+    use super::{DeviceDrops, LossSettings, Losses};
 
     // SAFETY: `repr(C)` of integers, whose size assertions leave no padding.
     unsafe impl aya::Pod for Losses {}
     // SAFETY: as above.
     unsafe impl aya::Pod for LossSettings {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for DeviceDrops {}
 }
 
 #[cfg(test)]
@@ -128,6 +153,21 @@ mod tests {
         ] {
             assert_eq!(LossReason::of_redirect(err), redirect, "{err}");
             assert_eq!(LossReason::of_transmit(err), transmit, "{err}");
+        }
+    }
+
+    #[test]
+    fn a_device_loses_what_its_statistics_grow_by() {
+        let mut device = DeviceDrops { seen: 10, lost: 0 };
+        for (sentence, now, lost) in [
+            ("what it lost before is not counted", 10, 0),
+            ("it loses some", 13, 3),
+            ("nothing new", 13, 3),
+            ("its statistics start again", 2, 5),
+            ("and go on", 4, 7),
+        ] {
+            device = device.grown(now);
+            assert_eq!(device.lost, lost, "{sentence}");
         }
     }
 

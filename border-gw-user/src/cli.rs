@@ -1,6 +1,7 @@
 //! Arguments of the command, and what it prints.
 
 pub mod check;
+pub mod maintain;
 pub mod show;
 mod table;
 
@@ -35,6 +36,13 @@ pub enum Command {
     },
     /// Show the state of a running daemon
     Show(show::Show),
+    /// Take a virtual interface out of service: both sides are asked to prefer other lines, and its sessions go down when
+    /// traffic has gone
+    Drain(maintain::Target),
+    /// Take a virtual interface into service again, after a drain or in a drill
+    Undrain(maintain::Target),
+    /// Take a virtual interface down for a time, as if its line were cut
+    Drill(maintain::Drill),
     /// Detach the programs of a gateway that does not run, and remove its tables and namespaces
     Purge {
         /// Configuration file
@@ -60,6 +68,14 @@ pub enum What {
     Summary,
     /// Packets sent on by a program and lost by the kernel after that, by interface and reason
     Losses,
+    /// Lines that were given up since the daemon's start, and how long that took
+    Failovers,
+    /// BGP sessions: state, prefixes accepted, refused and announced
+    Bgp,
+    /// Routes of a virtual interface that are refused, and why; `show refused VIF`
+    Refused,
+    /// Each peer from its port up to a ping
+    Health,
 }
 
 impl What {
@@ -73,6 +89,10 @@ impl What {
             Self::Drops => "drops",
             Self::Summary => "summary",
             Self::Losses => "losses",
+            Self::Failovers => "failovers",
+            Self::Bgp => "bgp",
+            Self::Refused => "refused",
+            Self::Health => "health",
         }
     }
 }

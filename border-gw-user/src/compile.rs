@@ -1,7 +1,9 @@
 //! From what is declared and what is seen to tables. Pure and deterministic: no clock, no socket, no file.
 
 mod headers;
+mod learned;
 mod limits;
+mod narrow;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -18,6 +20,7 @@ use ipnet::IpNet;
 use crate::intent::{BorderGateway, Intent, VirtualInterface, VpcAttachment, Vtep};
 use crate::kernel::{Observed, PortState};
 use crate::tables::{Identity, Members, Slots, Tables, Target, WayInfo, address, identity, name};
+pub use narrow::too_narrow;
 
 /// Compiles everything. What the kernel does not have yet (a port that is missing, a veth that is not made) is left out, but
 /// for the records of VIFs and attachments.
@@ -85,6 +88,7 @@ impl Compiler<'_> {
         for route in &gateway.routes {
             self.static_route(gateway, domain, route.prefix, &route.via);
         }
+        self.learned(gateway, domain);
         self.forbidden_sources(gateway);
         // After the customers' routes: a VPC beats a VIF, and our own addresses beat both.
         for vpc in &gateway.vpc_attachments {
@@ -172,7 +176,7 @@ impl Compiler<'_> {
 
     /// The way to a peer; a next hop where the port is up, the VIF enabled and the neighbour known.
     fn way_to_peer(&mut self, gateway: &BorderGateway, vif: &VirtualInterface, peer: IpAddr) -> Way {
-        let way = identity(["vif", &gateway.name, &vif.name, &peer.to_string()]);
+        let way = way_to_peer(&gateway.name, &vif.name, peer);
         let known = self.observed.neighbors.get(&(vif.name.clone(), peer));
         let Some(connection) = self.intent.connection(&vif.connection) else { return way };
         let info = WayInfo {
@@ -185,6 +189,9 @@ impl Compiler<'_> {
             mac: known.copied(),
         };
         self.tables.ways.insert(way, info);
+        if self.observed.bfd_down.contains(&(vif.name.clone(), peer)) {
+            return way;
+        }
         let port = self.line_port(vif).filter(|port| port.up);
         let (Some(mac), Some(port), true) = (known, port, vif.enabled) else { return way };
         let next_hop = headers::to_customer(
@@ -335,12 +342,17 @@ impl Compiler<'_> {
         self.route(domain, prefix, Target { owner: Owner::new(OWNER_VIF, first), group: Some(group) });
     }
 
+    /// What belongs to VPCs and to links: no route toward a customer and no source lies inside.
+    fn inside_networks(gateway: &BorderGateway) -> BTreeSet<IpNet> {
+        let cidrs = gateway.vpc_attachments.iter().flat_map(|vpc| vpc.cidrs.iter().copied());
+        let links = gateway.virtual_interfaces.iter().flat_map(|vif| &vif.addresses);
+        cidrs.chain(links.map(|link| link.local.trunc())).collect()
+    }
+
     /// A route toward a customer may cover VPCs and other lines, and a VIF without validation covers everything: none of their
     /// addresses becomes a source by that. (A route inside a CIDR or a link subnet is refused with the document.)
     fn forbidden_sources(&mut self, gateway: &BorderGateway) {
-        let cidrs = gateway.vpc_attachments.iter().flat_map(|vpc| vpc.cidrs.iter().copied());
-        let links = gateway.virtual_interfaces.iter().flat_map(|vif| &vif.addresses);
-        let forbidden: BTreeSet<IpNet> = cidrs.chain(links.map(|link| link.local.trunc())).collect();
+        let forbidden = Self::inside_networks(gateway);
         for vif in &gateway.virtual_interfaces {
             let sources = self.tables.sources.entry(self.slots.vifs[&vif.name]).or_default();
             let covered: Vec<IpNet> = if vif.source_validation {
@@ -367,14 +379,29 @@ impl Compiler<'_> {
         let names: Vec<_> = ways.iter().map(|way| way.to_string()).collect();
         let parts = ["group", &gateway.name].into_iter().chain(names.iter().map(String::as_str));
         let id = identity(parts);
-        let live = ways.iter().copied().filter(|way| self.tables.next_hops.contains_key(way)).collect();
+        let mut live: Vec<Way> =
+            ways.iter().copied().filter(|way| self.tables.next_hops.contains_key(way)).collect();
+        // A line that is drained carries what no other can.
+        if live.iter().any(|way| !self.is_drained(*way)) {
+            live.retain(|way| !self.is_drained(*way));
+        }
         self.tables.groups.insert(id, Members { domain, live, declared: ways });
         id
+    }
+
+    fn is_drained(&self, way: Way) -> bool {
+        !self.intent.drained.is_empty()
+            && self.tables.ways.get(&way).is_some_and(|way| self.intent.drained.contains_key(&way.name))
     }
 
     fn route(&mut self, domain: u32, prefix: IpNet, target: Target) {
         self.tables.routes.entry(domain).or_default().insert(prefix, target);
     }
+}
+
+/// The identity of the next hop that leads to a peer.
+pub fn way_to_peer(gateway: &str, vif: &str, peer: IpAddr) -> Identity {
+    identity(["vif", gateway, vif, &peer.to_string()])
 }
 
 /// From where errors about IPv6 packets come: zeros without an address of that family.

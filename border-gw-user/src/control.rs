@@ -1,29 +1,32 @@
-//! HTTP for people and machines who only read: on the control socket everything, on the metrics address `/metrics`.
+//! HTTP for people and machines: on the metrics address `/metrics` and whether all is well; on the control socket everything, and
+//! the few orders that change something.
 
 mod connections;
+mod orders;
 mod socket;
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State as Shared;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use serde::Serialize;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use self::connections::LIMITS;
+pub use self::orders::{Order, Question, orders, questions};
 use self::socket::SocketFile;
 use crate::dataplane;
 use crate::dataplane::counters::{Counters, hold_still};
 use crate::intent::Intent;
 use crate::state::State;
-use crate::{metrics, view};
+use crate::{health, metrics, view};
 
 /// A place where the daemon cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +80,8 @@ pub async fn listen(intent: &Intent) -> Result<Listeners, Error> {
 /// What a request can see.
 struct Context {
     states: watch::Receiver<State>,
+    orders: mpsc::Sender<Order>,
+    questions: mpsc::Sender<Question>,
     counters: Counters,
     /// Reading a hundred thousand counters takes time: scrapers queue here, and not in memory.
     turns: Semaphore,
@@ -92,9 +97,10 @@ pub async fn serve(
     listeners: Listeners,
     gateway: String,
     states: watch::Receiver<State>,
+    (orders, questions): (mpsc::Sender<Order>, mpsc::Sender<Question>),
 ) -> Result<(), ServeError> {
     let counters = Counters::open(&gateway)?;
-    let context = Arc::new(Context { states, counters, turns: Semaphore::new(AT_ONCE) });
+    let context = Arc::new(Context { states, orders, questions, counters, turns: Semaphore::new(AT_ONCE) });
     let metrics = Router::new()
         .route("/metrics", get(|context| page(context, metrics_page)))
         .route("/healthz", get(|| async { "ok\n" }))
@@ -112,6 +118,13 @@ pub async fn serve(
             "/v1/drops",
             get(|context| page(context, |state, counters| json(&view::drops(state, counters)?))),
         )
+        .route("/v1/vifs/{vif}/drain", post(orders::drain))
+        .route("/v1/vifs/{vif}/undrain", post(orders::undrain))
+        .route("/v1/vifs/{vif}/drill", post(orders::drill))
+        .route("/v1/refused/{vif}", get(orders::refused))
+        .route("/v1/bgp", get(|context| page(context, |state, _| json(&view::bgp(state)))))
+        .route("/v1/health", get(|context| page(context, |state, _| json(&view::health(state)))))
+        .route("/v1/failovers", get(|context| page(context, |state, _| json(&view::failovers(state)))))
         .route(
             "/v1/losses",
             get(|context| page(context, |state, counters| json(&view::losses(state, counters)?))),
@@ -191,10 +204,11 @@ fn failure(error: &str) -> Page {
     ("application/json", serde_json::json!({ "error": error }).to_string())
 }
 
-/// Ready when the last turn of the loop left the tables as they should be.
+/// Ready when the server is fit to be given traffic; else why not, a line each.
 async fn ready(Shared(context): Shared<Arc<Context>>) -> Response {
-    match &context.states.borrow().last_failure {
-        None => "ready\n".into_response(),
-        Some(failure) => (StatusCode::SERVICE_UNAVAILABLE, format!("{failure}\n")).into_response(),
+    let why = health::unfit(&context.states.borrow(), Instant::now());
+    if why.is_empty() {
+        return "ready\n".into_response();
     }
+    (StatusCode::SERVICE_UNAVAILABLE, why.join("\n") + "\n").into_response()
 }

@@ -1,27 +1,38 @@
 //! The daemon: wiring, signals, shutdown. Decisions are elsewhere.
 
 mod files;
+mod sessions;
+mod upkeep;
 
+use std::collections::BTreeMap;
 use std::fs::File;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, bail};
 use log::{error, info, warn};
 use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
-use border_gw::control;
+use border_gw::compile::too_narrow;
+use border_gw::control::{self, Order};
 use border_gw::dataplane::bpf::Bpf;
+use border_gw::dataplane::counters::Counters;
 use border_gw::dataplane::pins;
+use border_gw::failover::Failovers;
 use border_gw::intent::{self, Intent, Sources};
-use border_gw::kernel::{self, Kernel, Missing};
+use border_gw::kernel::{self, Kernel, Missing, Observed};
+use border_gw::maintenance::{self, Maintenance};
 use border_gw::reconcile::Reconciler;
+use border_gw::routing::Routing;
 use border_gw::state::State;
+use border_gw::tables::Slots;
 
 use files::Files;
+use sessions::{Known, Wanted};
 
 /// How long after a failed turn the next one starts, when nothing else happens.
 const RETRY: Duration = Duration::from_secs(1);
@@ -53,12 +64,18 @@ pub(crate) async fn run(config: &Path) -> anyhow::Result<()> {
     };
     info!("gateway {} forwards: {}", intent.gateway.name, summary(&intent));
     let (publish, states) = watch::channel(state);
-    let servers = tokio::spawn(control::serve(listeners, intent.gateway.name.clone(), states));
+    let (order, orders) = control::orders();
+    let (question, questions) = control::questions();
+    let name = intent.gateway.name.clone();
+    let servers = tokio::spawn(control::serve(listeners, name.clone(), states, (order, question)));
+    let (known, sessions) = watch::channel(Known::default());
+    let wanted = daemon.wanted.subscribe();
+    tokio::spawn(sessions::look_after(name, wanted, known, questions));
     // A notification socket exists under systemd only.
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         warn!("cannot tell systemd that the gateway is ready: {error}");
     }
-    let result = daemon.follow(&publish, files).await;
+    let result = daemon.follow(&publish, files, orders, sessions).await;
     servers.abort();
     info!("gateway {} stops; forwarding goes on with the tables as they are", intent.gateway.name);
     result
@@ -114,12 +131,30 @@ fn lock(intent: &Intent) -> anyhow::Result<Flock<File>> {
 
 struct Daemon {
     config: PathBuf,
+    /// What the files say.
+    declared: Arc<Intent>,
+    maintenance: Maintenance,
+    /// What is in force: the declared, less what is out of service.
     intent: Arc<Intent>,
+    counters: Counters,
     kernel: Kernel,
     /// The kernel side is not, or may not be, what the intent says.
     unsettled: bool,
     reconciler: Reconciler<Bpf>,
     config_error: Option<String>,
+    /// Ports that leave IPv6 too little, and what was said about each.
+    narrow: BTreeMap<String, String>,
+    /// What the last turn saw.
+    observed: Arc<Observed>,
+    slots: Arc<Slots>,
+    failovers: Failovers,
+    started: Instant,
+    /// What routing daemons are to be made of.
+    wanted: watch::Sender<Wanted>,
+    /// What is known of them.
+    known: Known,
+    /// When BFD lost a peer: VIF and address to seconds since 1970.
+    bfd_lost: BTreeMap<(String, IpAddr), u64>,
 }
 
 /// Signals that end the daemon, and the one that makes it read its files.
@@ -147,25 +182,50 @@ impl Signals {
     }
 }
 
+/// Waits until then; without a time for ever.
+async fn sleep_until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Why the loop turns.
 enum Cause {
     /// Something is to be looked at again.
     Kernel,
     /// The files are to be read again.
     Files,
+    /// Somebody asks for something.
+    Order(Order),
+    /// A time has come.
+    Time,
 }
 
 impl Daemon {
     /// Makes the kernel side and fills the tables; the daemon does not start when this fails.
     async fn start(config: &Path, intent: &Arc<Intent>, kernel: Kernel) -> anyhow::Result<(Self, State)> {
         let dataplane = Bpf::open(&intent.gateway.name, intent.gateway.xdp_mode)?;
+        let counters = Counters::open(&intent.gateway.name)?;
+        let maintenance = Maintenance::load(&intent.gateway.name, SystemTime::now(), Instant::now())?;
         let mut daemon = Self {
             config: config.to_owned(),
-            intent: Arc::clone(intent),
+            declared: Arc::clone(intent),
+            intent: Arc::new(maintenance.applied(intent)),
+            maintenance,
+            counters,
             kernel,
             unsettled: true,
             reconciler: Reconciler::new(dataplane),
             config_error: None,
+            narrow: BTreeMap::new(),
+            observed: Arc::default(),
+            slots: Arc::default(),
+            failovers: Failovers::default(),
+            started: Instant::now(),
+            wanted: watch::Sender::new(Wanted::default()),
+            known: Known::default(),
+            bfd_lost: BTreeMap::new(),
         };
         let (state, result) = daemon.turn().await?;
         result?;
@@ -183,12 +243,39 @@ impl Daemon {
         }
         let (mut state, result) = self.reconciler.turn(&self.intent, observed);
         state.config_error.clone_from(&self.config_error);
+        self.say_what_is_narrow(&state.observed);
+        self.observed = Arc::clone(&state.observed);
+        self.slots = Arc::clone(&state.slots);
+        self.failovers.converged(&self.observed, Instant::now());
+        state.failovers = Arc::new(self.failovers.clone());
+        state.maintenance = Arc::new(self.maintenance.states());
+        state.started = Some(self.started);
+        self.known.fill(&mut state);
+        self.want_sessions();
         // After the tables: buckets first, then the veths.
         self.kernel.follow(&self.intent, &state.observed).await?;
         Ok((state, result.map(|_| ()).map_err(Into::into)))
     }
 
-    async fn follow(&mut self, publish: &watch::Sender<State>, mut files: Files) -> anyhow::Result<()> {
+    /// One line in the log for each change.
+    fn say_what_is_narrow(&mut self, observed: &Observed) {
+        let found = too_narrow(&self.intent, observed);
+        for (_, sentence) in found.iter().filter(|(port, now)| self.narrow.get(*port) != Some(now)) {
+            warn!("{sentence}");
+        }
+        for port in self.narrow.keys().filter(|port| !found.contains_key(*port)) {
+            info!("interface `{port}` leaves IPv6 enough again, or is gone");
+        }
+        self.narrow = found;
+    }
+
+    async fn follow(
+        &mut self,
+        publish: &watch::Sender<State>,
+        mut files: Files,
+        mut orders: mpsc::Receiver<Order>,
+        mut sessions: watch::Receiver<Known>,
+    ) -> anyhow::Result<()> {
         let mut signals = Signals::new()?;
         let mut failed = false;
         loop {
@@ -198,13 +285,30 @@ impl Daemon {
                 _ = signals.hangup.recv() => Cause::Files,
                 () = files.changed() => Cause::Files,
                 () = self.kernel.changed() => Cause::Kernel,
+                Some(order) = orders.recv() => Cause::Order(order),
+                () = sleep_until(self.next_look()) => Cause::Time,
+                Ok(()) = sessions.changed() => {
+                    let known = sessions.borrow_and_update().clone();
+                    self.learn_of_sessions(known);
+                    publish.send_modify(|state| self.known.fill(state));
+                    continue;
+                }
                 () = tokio::time::sleep(RETRY), if failed => Cause::Kernel,
             };
             let work = async {
-                if matches!(cause, Cause::Files) {
-                    self.reload(&mut files).await;
+                let mut answer = None;
+                match cause {
+                    Cause::Files => self.reload(&mut files).await,
+                    Cause::Kernel => self.give_up_lines().await,
+                    Cause::Order(order) => answer = Some(self.order(order)),
+                    Cause::Time if !self.advance_maintenance() => return failed,
+                    Cause::Time => {}
                 }
-                self.publish_turn(publish).await
+                let failed = self.publish_turn(publish).await;
+                if let Some(answer) = answer {
+                    answer();
+                }
+                failed
             };
             // A kernel or a file that does not answer must not keep the daemon from ending.
             failed = tokio::select! {
@@ -253,14 +357,14 @@ impl Daemon {
     }
 
     async fn try_reload(&mut self, files: &mut Files) -> anyhow::Result<()> {
-        let intent = files.load(&self.config, &self.intent.sources).await?;
-        let (old, new) = (&self.intent.gateway, &intent.gateway);
+        let intent = files.load(&self.config, &self.declared.sources).await?;
+        let (old, new) = (&self.declared.gateway, &intent.gateway);
         if (&old.name, &old.metrics, &old.control, old.xdp_mode)
             != (&new.name, &new.metrics, &new.control, new.xdp_mode)
         {
             bail!("`gateway.name`, `metrics`, `control` and `xdp_mode` change with a restart only");
         }
-        if intent == *self.intent {
+        if intent == *self.declared {
             return Ok(());
         }
         preflight(&intent).await?;
@@ -269,7 +373,8 @@ impl Daemon {
         self.kernel.ensure(&intent).await?;
         self.unsettled = false;
         info!("configuration loaded: {}", summary(&intent));
-        self.intent = Arc::new(intent);
+        self.intent = Arc::new(self.maintenance.applied(&intent));
+        self.declared = Arc::new(intent);
         Ok(())
     }
 }
@@ -292,9 +397,20 @@ pub(crate) async fn purge(config: &Path) -> anyhow::Result<()> {
     remove_all(&intent).await
 }
 
+fn remove_directory(path: &Path) -> anyhow::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 async fn remove_all(intent: &Intent) -> anyhow::Result<()> {
     pins::purge(&intent.gateway.name)?;
+    Routing::purge(&intent.gateway.name).await?;
     Kernel::purge(intent).await?;
+    remove_directory(&maintenance::directory(&intent.gateway.name))?;
     // Still locked: who opens the file now finds no gateway, and makes its own.
     std::fs::remove_file(lock_path(&intent.gateway.name)).context("cannot remove the lock")
 }

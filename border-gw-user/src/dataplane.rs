@@ -4,6 +4,7 @@ pub mod bpf;
 mod btf;
 mod contents;
 pub mod counters;
+mod devices;
 pub mod error;
 mod links;
 mod losses;

@@ -3,6 +3,7 @@
 //! `intent/` reads documents into it.
 
 mod bandwidth;
+mod bgp;
 mod build;
 mod diagnostic;
 mod document;
@@ -11,6 +12,7 @@ mod file;
 mod hosts;
 mod read;
 mod record;
+mod routing;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -30,6 +32,7 @@ pub use self::bandwidth::{MAX_BURST, MAX_RATE, MIN_RATE, default_burst};
 use self::diagnostic::Place;
 pub use self::diagnostic::{Diagnostic, Errors};
 pub use self::document::DEFAULT_CONTROL;
+pub use self::routing::{Accept, Bfd, Bgp, Community, Drain, Password, Routing, Secret};
 pub use self::sources::{Places, Sources};
 
 /// Reads a configuration file, everything that it names, and checks all of it.
@@ -60,6 +63,15 @@ pub fn control(path: &Path) -> Option<PathBuf> {
     }
 }
 
+/// A time as the configuration writes it, such as `300ms` or `10m`.
+///
+/// # Errors
+///
+/// What is wrong with it, and what would be right.
+pub fn duration(text: &str) -> Result<std::time::Duration, String> {
+    values::duration(text).map_err(|wrong| format!("{}: {}", wrong.message, wrong.help))
+}
+
 /// A whole server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Intent {
@@ -73,6 +85,8 @@ pub struct Intent {
     pub border_gateways: Vec<BorderGateway>,
     /// What it was read from, and where more of it may appear.
     pub sources: Sources,
+    /// Virtual interfaces that are being taken out of service, by command: no document says so.
+    pub drained: BTreeMap<String, Drain>,
 }
 
 /// The server.
@@ -176,6 +190,12 @@ pub struct BorderGateway {
     pub hash: HashMode,
     /// Whether the MSS of TCP connections is held to what fits.
     pub mss_clamp: bool,
+    /// Who speaks routing protocols.
+    pub routing: Routing,
+    /// Prefixes that are announced to customers beside the CIDRs of the attachments.
+    pub advertise: Vec<IpNet>,
+    /// Communities of all that is announced.
+    pub communities: Vec<Community>,
     /// Virtual interfaces.
     pub virtual_interfaces: Vec<VirtualInterface>,
     /// VPCs.
@@ -240,8 +260,12 @@ pub struct VirtualInterface {
     pub source_validation: bool,
     /// DSCP that are translated.
     pub dscp: Dscp,
-    /// Link addresses, at least one.
+    /// Link addresses, at least one and at most one of each family.
     pub addresses: Vec<LinkAddress>,
+    /// BGP with the peers; without it there are static routes only.
+    pub bgp: Option<Bgp>,
+    /// BFD with the peers.
+    pub bfd: Option<Bfd>,
 }
 
 /// A tunnel end of an attachment.

@@ -5,10 +5,12 @@ mod domain;
 mod error;
 mod ethtool;
 mod events;
+mod learned;
 mod netlink;
-mod netns;
+pub(crate) mod netns;
 mod ports;
 mod preflight;
+mod routes;
 mod underlay;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,14 +22,17 @@ use ipnet::IpNet;
 use rtnetlink::LinkUnspec;
 use tokio::sync::Notify;
 
+use crate::failover::Cause;
 use crate::intent::{BorderGateway, Intent, VirtualInterface};
 pub(crate) use domain::outer_name;
 use domain::{Namespace, Wanted, refuse};
 pub use error::KernelError;
 use ethtool::Ethtool;
 use events::Changes;
+pub use learned::{BFD_TABLE, Hop, Learned, SOURCES_TABLE};
 use netlink::{Link, Netlink};
 use ports::Ports;
+pub(crate) use preflight::SMALLEST_MTU;
 pub use preflight::{Missing, preflight};
 
 /// What the kernel says, as far as the tables depend on it.
@@ -43,6 +48,47 @@ pub struct Observed {
     pub neighbors: BTreeMap<(String, IpAddr), MacAddr>,
     /// Ways to each VTEP over fabric ports, from the kernel's routes. A VTEP without a way is absent.
     pub underlay: BTreeMap<IpAddr, Vec<UnderlayPath>>,
+    /// What routing daemons wrote into the namespaces, by name of the border gateway.
+    pub learned: BTreeMap<String, Arc<Learned>>,
+    /// Peers that BFD says are gone: (VIF name, address).
+    pub bfd_down: BTreeSet<(String, IpAddr)>,
+}
+
+/// What carries nothing any more, and did before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Ports without carrier: name and interface index.
+    pub ports: BTreeMap<String, u32>,
+    /// Peers that BFD says are gone.
+    pub bfd: BTreeSet<Peer>,
+    /// Peers that do not answer.
+    pub neighbors: BTreeSet<Peer>,
+}
+
+/// The peer of a family on a VIF.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Peer {
+    /// Name of the border gateway.
+    pub border_gateway: String,
+    /// Name of the VIF.
+    pub vif: String,
+    /// Its address.
+    pub address: IpAddr,
+}
+
+impl Lost {
+    /// Whether all is as it was.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Each loss.
+    pub fn causes(&self) -> impl Iterator<Item = Cause> {
+        let ports = self.ports.keys().map(|port| Cause::Port(port.clone()));
+        let bfd = self.bfd.iter().map(|peer| Cause::Bfd(peer.vif.clone(), peer.address));
+        let neighbors = self.neighbors.iter().map(|peer| Cause::Neighbor(peer.vif.clone(), peer.address));
+        ports.chain(bfd).chain(neighbors)
+    }
 }
 
 /// A line or fabric port.
@@ -88,7 +134,7 @@ pub struct Kernel {
     resolving: BTreeSet<String>,
 }
 
-fn namespace_name(intent: &Intent, gateway: &BorderGateway) -> String {
+pub(crate) fn namespace_name(intent: &Intent, gateway: &BorderGateway) -> String {
     format!("{}.{}", intent.gateway.name, gateway.name)
 }
 
@@ -134,7 +180,7 @@ impl Kernel {
             self.namespaces.remove(&gone);
             netns::remove(&gone)?;
         }
-        self.outside.mark(Changes::ALL);
+        self.outside.mark(Changes::everything());
         Ok(())
     }
 
@@ -195,9 +241,13 @@ impl Kernel {
                 .attachment_veths
                 .extend(gateway.vpc_attachments.iter().filter_map(|vpc| outer(&vpc.name)));
             let Some(namespace) = self.namespaces.get_mut(&namespace_name(intent, gateway)) else { continue };
-            namespace.refresh().await?;
+            namespace.refresh(gateway).await?;
+            observed.learned.insert(gateway.name.clone(), namespace.learned());
             for vif in &gateway.virtual_interfaces {
                 for link in &vif.addresses {
+                    if namespace.is_bfd_down(vif, link.peer) {
+                        observed.bfd_down.insert((vif.name.clone(), link.peer));
+                    }
                     if let Some(mac) = namespace.neighbor(&vif.name, link.peer) {
                         observed.neighbors.insert((vif.name.clone(), link.peer), mac);
                     }
@@ -206,6 +256,55 @@ impl Kernel {
         }
         observed.underlay = self.underlay(intent, &observed).await?;
         Ok(observed)
+    }
+
+    /// What was alive in `last` and is not any more, as far as that can be told quickly.
+    pub async fn lost(&mut self, intent: &Intent, last: &Observed) -> Result<Lost, KernelError> {
+        let mut lost = Lost::default();
+        for (name, port) in last.ports.iter().filter(|(_, port)| port.up) {
+            if !self.ethtool.is_up(name) {
+                lost.ports.insert(name.clone(), port.ifindex);
+            }
+        }
+        for gateway in &intent.border_gateways {
+            let Some(namespace) = self.namespaces.get_mut(&namespace_name(intent, gateway)) else { continue };
+            if !namespace.glance().await? {
+                continue;
+            }
+            for vif in &gateway.virtual_interfaces {
+                for address in vif.addresses.iter().map(|link| link.peer) {
+                    let key = (vif.name.clone(), address);
+                    let peer =
+                        || Peer { border_gateway: gateway.name.clone(), vif: vif.name.clone(), address };
+                    if namespace.is_bfd_down(vif, address) && !last.bfd_down.contains(&key) {
+                        lost.bfd.insert(peer());
+                    }
+                    if last.neighbors.contains_key(&key) && namespace.neighbor(&vif.name, address).is_none() {
+                        lost.neighbors.insert(peer());
+                    }
+                }
+            }
+        }
+        Ok(lost)
+    }
+
+    /// BGP with a peer came up, and BFD did not: its silence counts no more.
+    pub fn forget_bfd(&mut self, intent: &Intent, vif: &str, peer: IpAddr) {
+        for gateway in &intent.border_gateways {
+            if let Some(namespace) = self.namespaces.get_mut(&namespace_name(intent, gateway)) {
+                namespace.forget_bfd(vif, peer);
+            }
+        }
+        self.nudge.notify_one();
+    }
+
+    /// N of the interface `vifN` of each VIF, by border gateway.
+    pub fn numbers(&self, intent: &Intent) -> BTreeMap<String, BTreeMap<String, u32>> {
+        let all = intent.border_gateways.iter().filter_map(|gateway| {
+            let namespace = self.namespaces.get(&namespace_name(intent, gateway))?;
+            Some((gateway.name.clone(), namespace.numbers()))
+        });
+        all.collect()
     }
 
     /// Whether every veth is there: somebody may have removed one.

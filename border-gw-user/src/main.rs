@@ -30,7 +30,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Run { config } => {
             raise_descriptor_limit()?;
-            daemon::run(&config).await
+            Box::pin(daemon::run(&config)).await
         }
         Command::Purge { config } => daemon::purge(&config).await,
         Command::Check { config } => {
@@ -40,6 +40,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
             Ok(cli::print(|out| cli::check::write(out, &compiled, &notes))?)
         }
         Command::Show(show) => Ok(cli::show::show(show).await?),
+        Command::Drain(target) => Ok(cli::maintain::drain(target).await?),
+        Command::Undrain(target) => Ok(cli::maintain::undrain(target).await?),
+        Command::Drill(drill) => Ok(cli::maintain::drill(drill).await?),
     }
 }
 

@@ -1,11 +1,15 @@
 //! Prometheus metrics: counters are read from the maps at scrape time, gauges from the state of the last turn.
 
+mod failovers;
+mod sessions;
+
 use std::collections::BTreeMap;
 
 use border_gw_common::abi::{INTO, OUT_OF, OWNER_ATTACHMENT, OWNER_VIF, Owner, TO_CUSTOMER, TO_VPC, VERSION};
 use prometheus::{Encoder as _, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::dataplane;
+use crate::health;
 use crate::intent::{Cap, Caps};
 use crate::state::State;
 use crate::view::{self, Count, NextHopRow};
@@ -58,6 +62,8 @@ pub fn render(state: &State, count: &impl Count) -> Result<String, Error> {
     next_hops(&page, state)?;
     too_big(&page, state, count)?;
     losses(&page, state, count)?;
+    failovers::failovers(&page, state)?;
+    sessions::sessions(&page, state)?;
     let mut text = Vec::new();
     TextEncoder::new().encode(&page.0.gather(), &mut text)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
@@ -228,7 +234,7 @@ fn links(page: &Page, state: &State) -> Result<(), Error> {
     let labels = ["border_gateway", "vif", "peer"];
     let neighbor = page.gauge("border_gw_neighbor_up", "1 when a customer's router answers.", &labels)?;
     for (gateway, vif) in view::all_vifs(state) {
-        let is_up = view::vif_state(state, vif) == "up";
+        let is_up = health::summary(state, gateway, vif) == "up";
         vif_up.with_label_values(&[&vif.connection, &gateway.name, &vif.name]).set(i64::from(is_up));
         for link in &vif.addresses {
             let known = state.observed.neighbors.contains_key(&(vif.name.clone(), link.peer));
@@ -258,9 +264,16 @@ fn tables(page: &Page, state: &State) -> Result<(), Error> {
             hops.with_label_values(&[name.as_str(), alive]).set(number);
         }
     }
-    for route in view::routes(state) {
-        let family = if route.prefix.contains(':') { "ipv6" } else { "ipv4" };
-        routes.with_label_values(&[route.border_gateway.as_str(), family, route.source]).inc();
+    for (slot, installed) in &state.installed.routes {
+        let (name, origins) = (view::domain(state, *slot), view::Origins::of(state, *slot));
+        let mut counts: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+        for (prefix, route) in installed {
+            let family = if prefix.addr().is_ipv4() { "ipv4" } else { "ipv6" };
+            *counts.entry((family, origins.source(*prefix, route.owner))).or_default() += 1;
+        }
+        for ((family, source), count) in counts {
+            routes.with_label_values(&[name.as_str(), family, source]).set(count);
+        }
     }
     Ok(())
 }

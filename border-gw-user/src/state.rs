@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
+use crate::failover::Failovers;
 use crate::intent::{Intent, XdpMode};
 use crate::kernel::Observed;
+use crate::probe;
+use crate::routing::SessionStatus;
 use crate::tables::{Installed, Slots, Tables};
 
 /// One turn's outcome. Cheap to clone.
@@ -30,4 +34,16 @@ pub struct State {
     pub last_failure: Option<String>,
     /// Why the files could not be loaded again: what runs is what was there before.
     pub config_error: Option<String>,
+    /// Virtual interfaces out of service by command: `draining`, `drained` or `drill`.
+    pub maintenance: Arc<BTreeMap<String, &'static str>>,
+    /// Sessions of VIFs, by VIF name, as BIRD said last.
+    pub sessions: Arc<BTreeMap<String, SessionStatus>>,
+    /// Probes, by VIF name and peer.
+    pub probes: Arc<probe::Known>,
+    /// Why routing daemons are not what they should be, by border gateway; under an empty name what is wrong with several.
+    pub routing_errors: Arc<BTreeMap<String, String>>,
+    /// When the daemon started; none where that does not matter.
+    pub started: Option<Instant>,
+    /// Failovers since the daemon's start.
+    pub failovers: Arc<Failovers>,
 }

@@ -1,6 +1,7 @@
 //! The tables: what is installed in the kernel, what is wanted there, and the operations between the two.
 
 pub mod buckets;
+pub mod cut;
 pub mod installed;
 pub mod plan;
 pub mod slots;

@@ -1,7 +1,9 @@
 //! State and counters as rows: what `show` prints, and what the API serves. Pure.
 
+mod failovers;
 mod losses;
 mod routes;
+mod sessions;
 
 use std::collections::BTreeMap;
 
@@ -16,12 +18,15 @@ use serde::Serialize;
 use crate::dataplane::Error;
 use crate::dataplane::counters::{Counters, NO_TALLY};
 use crate::dataplane::memory::Memory;
+use crate::health;
 use crate::intent::{BorderGateway, Cap, Tag, VirtualInterface, XdpMode};
 use crate::state::State;
 use crate::tables::{Identity, text};
 
+pub use self::failovers::{FailoverRow, failovers};
 pub use self::losses::{LossRow, losses};
-pub use self::routes::{GroupRow, NextHopRow, RouteRow, groups, next_hops, route_source, routes};
+pub use self::routes::{GroupRow, NextHopRow, Origins, RouteRow, groups, next_hops, routes};
+pub use self::sessions::{BgpRow, HealthRow, bgp, health};
 
 /// Reads counters: from maps, or from a test's memory.
 pub trait Count {
@@ -104,7 +109,8 @@ pub struct VifRow {
     pub interface: String,
     /// Its tag or tags: `100`, or `200.100`.
     pub vlan: String,
-    /// `up`, `admin_down`, `port_down` or `no_neighbor`.
+    /// `up`, or the first thing that keeps it from carrying traffic: `draining`, `drained`, `drill`, `admin_down`, `port_down`,
+    /// `no_program`, `no_neighbor`, `bfd_down`, `bgp_down`, `no_routes`, `no_answer` or `no_fabric`.
     pub state: &'static str,
     /// How the program runs on its port; none where it does not.
     pub xdp_mode: Option<&'static str>,
@@ -202,7 +208,7 @@ pub fn vifs(state: &State, count: &impl Count) -> Result<Vec<VifRow>, Error> {
             connection: vif.connection.clone(),
             interface: interface(state, vif).to_owned(),
             vlan: vlan(vif.tag),
-            state: vif_state(state, vif),
+            state: health::summary(state, gateway, vif),
             xdp_mode: xdp_mode(state, interface(state, vif)),
             to_vpc_limit_bps: limit(vif.caps.to_vpc),
             to_customer_limit_bps: limit(vif.caps.to_customer),
@@ -233,21 +239,6 @@ fn vlan(tag: Tag) -> String {
     match tag.inner {
         Some(inner) => format!("{}.{}", tag.outer.get(), inner.get()),
         None => tag.outer.get().to_string(),
-    }
-}
-
-/// The first thing that keeps a VIF from carrying traffic.
-pub fn vif_state(state: &State, vif: &VirtualInterface) -> &'static str {
-    let port = state.observed.ports.get(interface(state, vif));
-    let known = |peer| state.observed.neighbors.contains_key(&(vif.name.clone(), peer));
-    if !vif.enabled {
-        "admin_down"
-    } else if !port.is_some_and(|port| port.up) {
-        "port_down"
-    } else if !vif.addresses.iter().all(|link| known(link.peer)) {
-        "no_neighbor"
-    } else {
-        "up"
     }
 }
 

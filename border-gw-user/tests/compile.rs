@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
 
-use border_gw::compile::compile;
+use border_gw::compile::{compile, too_narrow};
 use border_gw::intent::{HostRoute, Intent, StaticRoute, VirtualInterface, Vtep, load};
 use border_gw::kernel::{Observed, PortState, UnderlayPath};
 use border_gw::tables::{Installed, Slots, Tables};
@@ -50,6 +50,23 @@ fn observed(intent: &Intent) -> Observed {
         observed.underlay.insert(vtep, vec![path]);
     }
     observed
+}
+
+#[test]
+fn a_port_that_leaves_ipv6_less_than_it_needs_is_named_once() {
+    let intent = intent();
+    let narrow = |port: &str, mtu| {
+        let mut observed = observed(&intent);
+        observed.ports.get_mut(port).unwrap().mtu = mtu;
+        too_narrow(&intent, &observed)
+    };
+    assert!(narrow("ens2f0", 1330).is_empty(), "room for 1,280 bytes and the tunnel");
+    let said = narrow("ens2f0", 1300);
+    assert_eq!(said.keys().collect::<Vec<_>>(), ["ens2f0"]);
+    let said = &said["ens2f0"];
+    assert!(said.contains("leaves 1250 bytes to VPC attachment") && said.contains("mtu 1330`"), "{said}");
+    let said = narrow("ens1f0", 1283);
+    assert!(said["ens1f0"].contains("leaves 1279 bytes to virtual interface"), "{said:?}");
 }
 
 fn slots(intent: &Intent) -> Slots {

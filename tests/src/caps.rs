@@ -3,9 +3,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 
+use crate::figures::{self, Figure};
 use crate::frames;
 use crate::netns::Netns;
 use crate::proof::wait_until_up;
@@ -33,10 +34,24 @@ pub fn megabyte(from: &Netns, to: &Netns, address: &str) -> anyhow::Result<()> {
     transfer(from, to, address, "-n 1M").map(drop)
 }
 
+/// TCP for a second: bits of payload a second, and the bytes of payload of a full segment.
+pub fn segments(from: &Netns, to: &Netns, address: &str) -> anyhow::Result<(f64, u64)> {
+    let result = iperf3(from, to, address, "-t 1")?;
+    let segment = result["start"]["tcp_mss_default"].as_u64().context("iperf3 reports no segment size")?;
+    Ok((received_rate(&result)?, segment))
+}
+
 fn transfer(from: &Netns, to: &Netns, address: &str, much: &str) -> anyhow::Result<f64> {
+    received_rate(&iperf3(from, to, address, much)?)
+}
+
+fn iperf3(from: &Netns, to: &Netns, address: &str, much: &str) -> anyhow::Result<Value> {
     let _server = listen(to)?;
     let said = from.run(&format!("iperf3 -J -c {address} -p 5201 {much} --connect-timeout 3000"))?;
-    let result: Value = serde_json::from_str(&said)?;
+    Ok(serde_json::from_str(&said)?)
+}
+
+fn received_rate(result: &Value) -> anyhow::Result<f64> {
     result["end"]["sum_received"]["bits_per_second"].as_f64().context("iperf3 reports no rate")
 }
 
@@ -76,26 +91,6 @@ pub fn udp(
     let end = sum()?;
     drop(client);
     Ok((end.0 - start.0) * 8.0 / (end.1 - start.1).as_secs_f64())
-}
-
-/// A figure with its bounds, in Mbps.
-struct Figure {
-    name: &'static str,
-    low: f64,
-    high: f64,
-    runs: Vec<f64>,
-}
-
-impl Figure {
-    fn median(&self) -> f64 {
-        let mut runs = self.runs.clone();
-        runs.sort_by(f64::total_cmp);
-        runs.get(runs.len() / 2).copied().unwrap_or(0.0)
-    }
-
-    fn is_within(&self) -> bool {
-        (self.low..=self.high).contains(&self.median())
-    }
 }
 
 /// Interleaved runs of each case.
@@ -246,15 +241,11 @@ fn with_a_line_cut(testbed: &Testbed, host: &Netns, cut: &[&str], both: &[&str])
 
 /// Measures every case; with `--check`, an error when one is out of bounds.
 pub fn bench(options: &[&str]) -> anyhow::Result<()> {
-    let check = options.contains(&"--check");
-    let json = options.iter().position(|option| *option == "--json").and_then(|at| options.get(at + 1));
     let (testbed, daemon) = Testbed::with_gateway()?;
     wait_until_up(&daemon)?;
     let cases = cases(&testbed);
-    let mut figures: Vec<Figure> = cases
-        .iter()
-        .map(|(name, low, high, _)| Figure { name, low: *low, high: *high, runs: Vec::new() })
-        .collect();
+    let mut figures: Vec<Figure> =
+        cases.iter().map(|(name, low, high, _)| Figure::new(name, "Mbps", *low, *high)).collect();
     for run in 1..=RUNS {
         for ((name, _, _, measure), figure) in cases.iter().zip(&mut figures) {
             let rate = measure().with_context(|| (*name).to_owned())? / 1e6;
@@ -262,24 +253,14 @@ pub fn bench(options: &[&str]) -> anyhow::Result<()> {
             figure.runs.push(rate);
         }
     }
-    println!("\n  median     from       to  Mbps");
-    for figure in &figures {
-        let mark = if figure.is_within() { "" } else { "   <-- out of bounds" };
-        println!("{:8.1} {:8.1} {:8.1}  {}{mark}", figure.median(), figure.low, figure.high, figure.name);
-    }
-    if let Some(path) = json {
-        let rows: Vec<Value> = figures
-            .iter()
-            .map(|figure| serde_json::json!({"name": figure.name, "unit": "Mbps", "median": figure.median(), "runs": figure.runs}))
-            .collect();
-        std::fs::write(path, serde_json::to_string_pretty(&rows)?)?;
-    }
-    let wrong = figures.iter().filter(|figure| !figure.is_within()).count();
-    if check && !figures[0].is_within() {
-        bail!("void: the control lost packets, so that this machine was too busy to measure");
-    }
-    if check && wrong > 0 {
-        bail!("{wrong} of {} figures are out of bounds", figures.len());
+    figures::show(&figures);
+    figures::write(options, &figures)?;
+    if options.contains(&"--check") {
+        ensure!(
+            figures[0].is_within(),
+            "void: the control lost packets, so that this machine was too busy to measure"
+        );
+        figures::check(&figures)?;
     }
     Ok(())
 }

@@ -131,3 +131,38 @@ pub fn with_mtu(text: &str, mtu: u32) -> String {
     text.replace("        vlan: ", &format!("        mtu: {mtu}\n        vlan: "))
         .replace("        vni: ", &format!("        mtu: {mtu}\n        vni: "))
 }
+
+/// A configuration without static routes toward customers.
+pub fn without_routes(text: &str) -> String {
+    let mut is_route = false;
+    let kept = text.lines().filter(|line| {
+        is_route = *line == "    routes:" || is_route && line.starts_with("      - {prefix:");
+        !is_route
+    });
+    kept.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// A configuration whose VIF has more keys, such as `bgp: {asn: 65010}`.
+pub fn with_keys_of_vif(text: &str, vif: &str, keys: &[&str]) -> String {
+    let name = format!("      - name: {vif}\n");
+    let more: String = keys.iter().flat_map(|key| ["        ", key, "\n"]).collect();
+    text.replacen(&name, &(name.clone() + &more), 1)
+}
+
+/// A configuration without caps.
+pub fn without_caps(text: &str) -> String {
+    let kept = text.lines().filter(|line| !line.starts_with("        bandwidth: "));
+    kept.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// A configuration with `vif-f` on a third line of customer a, `eth4`.
+pub fn with_third_line(text: &str) -> String {
+    let line = "  - {name: line-f, interface: eth4, kind: dedicated}\nborder_gateways:\n";
+    let vif = "      - name: vif-f\n        connection: line-f\n        vlan: 100\n        addresses:\n          \
+               - {local: 169.254.12.2/30, peer: 169.254.12.1}\n          - {local: \"fd00:12::2/126\", peer: \"fd00:12::1\"}\n";
+    text.replacen("border_gateways:\n", line, 1).replacen(
+        "    virtual_interfaces:\n",
+        &format!("    virtual_interfaces:\n{vif}"),
+        1,
+    )
+}

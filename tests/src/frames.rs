@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use etherparse::PacketBuilder;
@@ -20,6 +21,16 @@ pub fn udp(from: &str, to: &str, ports: (u16, u16), ttl: u8, len: usize) -> anyh
     };
     builder.udp(ports.0, ports.1).write(&mut packet, &payload)?;
     Ok(packet)
+}
+
+/// Gives an IPv4 packet, whose DSCP and ECN are 0, others.
+pub fn set_class(packet: &mut [u8], class: u8) {
+    packet[1] = class;
+    let sum = u16::from_be_bytes([packet[10], packet[11]]);
+    // RFC 1624: the first word grows by the class, and the sum with it.
+    let sum = u32::from(!sum) + u32::from(class);
+    let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
 }
 
 /// A router advertisement from a link-local address to all nodes.
@@ -137,6 +148,49 @@ impl Raw {
             sent += usize::try_from(took).unwrap_or(1).max(1);
         }
         sent
+    }
+}
+
+/// Longest wait for a frame.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Sees whole frames that arrive at a port.
+pub struct Tap(OwnedFd);
+
+impl Tap {
+    /// Opens a socket on a port of a namespace.
+    pub fn open(netns: &Netns, port: &str) -> anyhow::Result<Self> {
+        let Raw { socket, mut address } = Raw::open(netns, port)?;
+        address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+        let patience = libc::timeval { tv_sec: PATIENCE.as_secs().cast_signed(), tv_usec: 0 };
+        // SAFETY: plain system calls, with pointers to what outlives them.
+        let (bound, timed) = unsafe {
+            let len = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+            let bound = libc::bind(socket.as_raw_fd(), (&raw const address).cast(), len);
+            let len = size_of::<libc::timeval>() as libc::socklen_t;
+            let place = (&raw const patience).cast();
+            (bound, libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVTIMEO, place, len))
+        };
+        if bound < 0 || timed < 0 {
+            bail!("cannot listen on a packet socket: {}", std::io::Error::last_os_error());
+        }
+        Ok(Self(socket))
+    }
+
+    /// The next frame that is meant.
+    pub fn next(&self, is_meant: impl Fn(&[u8]) -> bool) -> anyhow::Result<Vec<u8>> {
+        let mut bytes = vec![0; 16_384];
+        let started = Instant::now();
+        loop {
+            if started.elapsed() > PATIENCE {
+                bail!("no such frame arrives, but others");
+            }
+            let len = nix::unistd::read(&self.0, &mut bytes).context("no such frame arrives")?;
+            if is_meant(&bytes[..len]) {
+                bytes.truncate(len);
+                return Ok(bytes);
+            }
+        }
     }
 }
 

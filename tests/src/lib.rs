@@ -2,10 +2,16 @@
 
 pub mod caps;
 pub mod config;
+pub mod customers;
 pub mod daemon;
+pub mod datagrams;
+pub mod failover;
+pub mod figures;
 pub mod frames;
+pub mod masses;
 pub mod metrics;
 pub mod netns;
+pub mod peer;
 pub mod privileges;
 pub mod proof;
 pub mod shim;

@@ -89,6 +89,13 @@ impl Netns {
         output(&mut self.command(line)).with_context(|| format!("in {}", self.name))
     }
 
+    /// What a command prints, whether it succeeds or not.
+    pub fn said(&self, line: &str) -> String {
+        let said = |output: Output| [output.stdout, output.stderr].concat();
+        let said = self.command(line).output().map(said).unwrap_or_default();
+        String::from_utf8_lossy(&said).into_owned()
+    }
+
     /// Whether a command succeeds.
     pub fn succeeds(&self, line: &str) -> bool {
         self.command(line)
@@ -102,6 +109,14 @@ impl Netns {
     pub fn start(&self, line: &str) -> anyhow::Result<Running> {
         let child = self.command(line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         Ok(Running(child.with_context(|| format!("cannot start `{line}` in {}", self.name))?))
+    }
+
+    /// Processes of a program in here.
+    pub fn processes(&self, program: &str) -> Vec<Pid> {
+        let is_program = |pid: &Pid| {
+            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == program)
+        };
+        processes_in(std::slice::from_ref(&self.name)).into_iter().filter(is_program).collect()
     }
 
     /// Does something in here, on a thread of its own.

@@ -1,7 +1,9 @@
 //! Tags on a customer's line: by the kernel's 8021q where it has it, else by a pair of tc programs. Arrivals at a port, by XDP.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
-use aya::maps::{MapData, PerCpuArray};
+use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use aya::programs::tc::{SchedClassifier, TcAttachType};
 use aya::programs::{Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
@@ -131,5 +133,76 @@ impl Arrivals {
     /// Frames so far.
     pub fn count(&self) -> anyhow::Result<u64> {
         Ok(self.frames.get(&0, 0)?.iter().sum())
+    }
+}
+
+/// DSCP and ECN of numbered datagrams, as [`Observer`] knows them.
+pub const NUMBERED: u8 = 0x28;
+
+/// Notes which numbered datagram came in by which port of a namespace, as long as it lives; they end there. Cuts ports.
+pub struct Observer {
+    seen: Array<MapData, u32>,
+    cuts: HashMap<MapData, u32, u32>,
+    /// Index of each port, and its place in the list that was asked for.
+    ports: BTreeMap<u32, (String, u8)>,
+    _programs: Ebpf,
+}
+
+impl Observer {
+    /// At ports of a namespace, for datagrams with numbers below `numbers`.
+    pub fn at(netns: &Netns, ports: &[&str], numbers: u32) -> anyhow::Result<Self> {
+        let ports: Vec<String> = ports.iter().map(|&port| port.to_owned()).collect();
+        netns
+            .inside(move || {
+                let mut object = EbpfLoader::new().map_max_entries("SEEN", numbers).load(OBJECT)?;
+                let observe: &mut Xdp =
+                    object.program_mut("observe").context("no such program")?.try_into()?;
+                observe.load()?;
+                for port in &ports {
+                    observe.attach(port, XdpMode::Driver)?;
+                }
+                let cut: &mut SchedClassifier =
+                    object.program_mut("cut").context("no such program")?.try_into()?;
+                cut.load()?;
+                for port in &ports {
+                    cut.attach(port, TcAttachType::Egress)?;
+                }
+                let seen = object.take_map("SEEN").context("no such map")?.try_into()?;
+                let cuts = object.take_map("CUTS").context("no such map")?.try_into()?;
+                let indices = ports.into_iter().enumerate().map(|(place, port)| {
+                    let index = nix::net::if_::if_nametoindex(port.as_str())?;
+                    Ok((index, (port, place as u8)))
+                });
+                let ports = indices.collect::<anyhow::Result<_>>()?;
+                Ok(Self { seen, cuts, ports, _programs: object })
+            })
+            .context("cannot attach the programs that observe")
+    }
+
+    /// From now on a port passes nothing, in neither direction, and its carrier stays.
+    pub fn cut(&mut self, port: &str) -> anyhow::Result<()> {
+        let index = self.index(port)?;
+        Ok(self.cuts.insert(index, 1, 0)?)
+    }
+
+    /// It passes everything again.
+    pub fn mend(&mut self, port: &str) -> anyhow::Result<()> {
+        let index = self.index(port)?;
+        Ok(self.cuts.remove(&index)?)
+    }
+
+    fn index(&self, port: &str) -> anyhow::Result<u32> {
+        let found = self.ports.iter().find(|(_, (name, _))| name == port);
+        Ok(*found.with_context(|| format!("{port} is not observed"))?.0)
+    }
+
+    /// Of the first `count` datagrams of a run: the place of the port that each came in by.
+    pub fn seen(&self, run: u32, count: u32) -> anyhow::Result<Vec<Option<u8>>> {
+        let place = |number| {
+            let value = self.seen.get(&number, 0)?;
+            let port = self.ports.get(&(value & 0xffff)).filter(|_| value >> 16 == run);
+            Ok(port.map(|(_, place)| *place))
+        };
+        (0..count).map(place).collect()
     }
 }

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use crate::config;
 use crate::daemon::Daemon;
 use crate::netns::{Netns, remove_run, run_name, sweep};
+use crate::proof::wait_until_up;
 use crate::shim::{Line, Tagging, Tags, tag};
 use crate::stop;
 
@@ -179,6 +180,15 @@ impl Testbed {
         Ok((testbed, daemon))
     }
 
+    /// Makes the topology with other sizes, and starts the gateway with a configuration that is changed; all neighbours are known.
+    pub fn started(sizes: Sizes, change: impl FnOnce(&str) -> String) -> anyhow::Result<(Self, Daemon)> {
+        let testbed = Self::over(Underlay::V4, sizes)?;
+        fs::write(&testbed.config, change(&fs::read_to_string(&testbed.config)?))?;
+        let daemon = Daemon::start(&testbed.server, &testbed.config)?;
+        wait_until_up(&daemon)?;
+        Ok((testbed, daemon))
+    }
+
     fn wire(&self) -> anyhow::Result<()> {
         cable(&self.server, "eth0", &self.cust_a, "eth0", self.sizes.line)?;
         cable(&self.server, "eth1", &self.cust_a, "eth1", self.sizes.line)?;
@@ -209,6 +219,19 @@ impl Testbed {
             .ip(&[&format!("address del {} dev lo", lan[0]), &format!("address del {} dev lo", lan[1])])?;
         customer(&self.cust_b, lan[0], lan[1], self.sizes.host, &[(&line, "10")])?;
         Ok(line)
+    }
+
+    /// One more line of customer a: `eth4` of the server, to his `eth2`, with link subnets 169.254.12.0/30 and `fd00:12::/126`.
+    pub fn connect_third_line(&mut self) -> anyhow::Result<()> {
+        cable(&self.server, "eth4", &self.cust_a, "eth2", self.sizes.line)?;
+        let line = tag(&self.cust_a, self.tagging, "eth2", SINGLE)?;
+        let port = &line.interface;
+        self.cust_a.ip(&[
+            &format!("address add 169.254.12.1/30 dev {port}"),
+            &format!("address add fd00:12::1/126 dev {port} nodad"),
+        ])?;
+        self.lines.push(line);
+        Ok(())
     }
 
     fn customers(&mut self) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@ use std::fs;
 use std::mem::ManuallyDrop;
 use std::path::Path;
 
+use border_gw_common::abi::VERSION;
 use border_gw_tests::config;
 use border_gw_tests::daemon::{Daemon, binary};
 use border_gw_tests::frames::{Raw, ethernet, mac_of, udp, vxlan};
@@ -150,6 +151,68 @@ fn left_nothing(testbed: &Testbed, after: &str) {
     }
     let links = testbed.server.run("ip -br link").unwrap();
     assert!(!links.contains("bgw"), "{after}: {links}");
+}
+
+#[test]
+fn a_port_that_becomes_too_small_for_ipv6_is_told_once() {
+    let (testbed, daemon) = testbed();
+    let says = |words: &str, times| {
+        eventually(words, || Ok(daemon.log().contains(words)))
+            .unwrap_or_else(|error| panic!("{error:#}\n{}", daemon.log()));
+        assert_eq!(daemon.log().matches(words).count(), times, "{}", daemon.log());
+    };
+    testbed.server.ip(&["link set fab0 mtu 1329"]).unwrap();
+    says(
+        "`fab0` has MTU 1329 and leaves 1279 bytes to VPC attachment `vpc-1` and 3 more: IPv6 needs 1280",
+        1,
+    );
+    // Whatever else happens, until it changes.
+    testbed.cust_a.ip(&["link set eth1 down"]).unwrap();
+    becomes(&daemon, "vif-b", "port_down");
+    testbed.server.ip(&["link set fab0 mtu 1328", "link set eth0 mtu 1283"]).unwrap();
+    says("`eth0` has MTU 1283 and leaves 1279 bytes to virtual interface `vif-a`: IPv6 needs 1280", 1);
+    says("`fab0` has MTU 1328", 1);
+    says("`fab0` has MTU 1329", 1);
+    testbed.server.ip(&["link set fab0 mtu 1330"]).unwrap();
+    says("`fab0` leaves IPv6 enough again", 1);
+}
+
+/// Whether an XDP program runs on a port of the server.
+fn runs_on(testbed: &Testbed, port: &str) -> bool {
+    testbed.server.run(&format!("ip -d link show {port}")).unwrap().contains("xdp")
+}
+
+/// Pins of another layout of the maps hold the ports: a daemon of this one takes them over.
+#[test]
+fn a_daemon_with_another_layout_of_maps_takes_over() {
+    let (testbed, mut daemon) = testbed();
+    daemon.stop().unwrap();
+    let pins = Path::new("/sys/fs/bpf/border-gw").join(&testbed.run);
+    let (own, other) = (pins.join(format!("v{VERSION}")), pins.join(format!("v{}", VERSION - 1)));
+    fs::rename(&own, &other).unwrap();
+    assert!(reaches(&testbed.cust_a, "10.1.0.10") && runs_on(&testbed, "eth1"), "it still forwards");
+    // What the other one ran on a port that is none of ours any more goes, too.
+    fs::write(&testbed.config, config::without_line_b(&testbed.run)).unwrap();
+    daemon.restart().unwrap();
+    wait_until_up(&daemon).unwrap();
+    // Customer a would still use the other line.
+    assert!(
+        reaches(&testbed.cust_b, "fd00:1::10") && reaches(&testbed.cust_d, "10.4.0.10"),
+        "{}",
+        daemon.log()
+    );
+    assert!(own.join("links").exists() && !other.exists(), "{}", daemon.log());
+    assert!(runs_on(&testbed, "eth0") && !runs_on(&testbed, "eth1"), "{}", daemon.log());
+    let said = format!("another layout (v{})", VERSION - 1);
+    assert_eq!(daemon.log().matches(&said).count(), 1, "{}", daemon.log());
+    // Into a mode in which no link can be kept.
+    daemon.stop().unwrap();
+    fs::rename(&own, &other).unwrap();
+    let text = fs::read_to_string(&testbed.config).unwrap();
+    fs::write(&testbed.config, text.replace("  router_id:", "  xdp_mode: skb\n  router_id:")).unwrap();
+    daemon.restart().unwrap();
+    wait_until_up(&daemon).unwrap();
+    assert!(reaches(&testbed.cust_b, "10.1.0.10") && !other.exists(), "{}", daemon.log());
 }
 
 #[test]

@@ -10,23 +10,18 @@ use std::time::{Duration, Instant};
 
 use border_gw_common::abi::VERSION;
 use border_gw_tests::daemon::Daemon;
-use border_gw_tests::frames::{Raw, ethernet, mac_of, udp, vxlan};
+use border_gw_tests::frames::{Raw, ethernet, mac_of, set_class, udp, vxlan};
 use border_gw_tests::metrics::Scrape;
 use border_gw_tests::netns::{Netns, output};
 use border_gw_tests::privileges::require_root;
 use border_gw_tests::proof::{bad_on_line, eventually, wait_until_up};
 use border_gw_tests::shim::{Arrivals, MARK};
-use border_gw_tests::testbed::Testbed;
+use border_gw_tests::testbed::{STANDARD, Testbed};
 
 /// An IPv4 datagram with [`MARK`], whose checksum is right.
 fn marked(from: &str, to: &str, port: u16, len: usize) -> Vec<u8> {
     let mut packet = udp(from, to, (port, 9), 64, len).unwrap();
-    packet[1] = MARK;
-    let sum = u16::from_be_bytes([packet[10], packet[11]]);
-    // RFC 1624: the word changes from 0x4500, and the sum with it.
-    let sum = u32::from(!sum) + u32::from(MARK);
-    let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
-    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    set_class(&mut packet, MARK);
     packet
 }
 
@@ -146,9 +141,12 @@ fn assert_lost(before: &Scrape, after: &Scrape, reason: &str, frames: u64, name:
 }
 
 fn started() -> (Testbed, Daemon) {
+    started_with(str::to_owned)
+}
+
+fn started_with(change: impl FnOnce(&str) -> String) -> (Testbed, Daemon) {
     require_root();
-    let (testbed, daemon) = Testbed::with_gateway().unwrap();
-    wait_until_up(&daemon).unwrap();
+    let (testbed, daemon) = Testbed::started(STANDARD, change).unwrap();
     assert_eq!(
         Scrape::of(&testbed.server).unwrap().sum("border_gw_losses_counted", &[]),
         1,
@@ -161,7 +159,7 @@ fn started() -> (Testbed, Daemon) {
 #[test]
 fn a_loss_is_counted_under_its_name_and_shown() {
     const FRAMES: u16 = 200;
-    let (testbed, daemon) = started();
+    let (testbed, mut daemon) = started();
     // A daemon that runs sees what is wrong with its own ports, and with a peer that is down, before packets are lost.
     for fault in &faults(&testbed)[..2] {
         let before = Scrape::of(&testbed.server).unwrap();
@@ -176,9 +174,24 @@ fn a_loss_is_counted_under_its_name_and_shown() {
             (&"eth2".into(), &"port".into(), &"eth2".into())
         );
         assert_eq!(row["packets"], lost(&after, "eth2", fault.reason));
+        // Statistics of devices tell of the same packets; they count in skb mode alone.
+        assert_eq!(lost(&after, "eth2", "device_dropped"), 0);
         assert!(row["help"].as_str().is_some_and(|help| help.ends_with('.')), "{row}");
     }
     assert!(!daemon.log().contains("not counted"), "{}", daemon.log());
+    // In another mode nothing is forgotten, and what devices dropped before that is not counted again.
+    let before = Scrape::of(&testbed.server).unwrap();
+    daemon.stop().unwrap();
+    let text = fs::read_to_string(&testbed.config).unwrap();
+    fs::write(&testbed.config, in_skb_mode(&text)).unwrap();
+    daemon.restart().unwrap();
+    let after = Scrape::of(&testbed.server).unwrap();
+    assert_eq!(lost(&after, "eth2", "ring_full"), lost(&before, "eth2", "ring_full"));
+    assert_eq!(lost(&after, "eth2", "device_dropped"), 0);
+}
+
+fn in_skb_mode(text: &str) -> String {
+    text.replace("  router_id:", "  xdp_mode: skb\n  router_id:")
 }
 
 #[test]
@@ -304,12 +317,18 @@ impl<'a> Sum<'a> {
     }
 
     fn assert_holds(&self) {
+        self.assert_holds_but_for(0);
+    }
+
+    /// The same where so many packets of the server's own kernel may be among those that are lost.
+    fn assert_holds_but_for(&self, own: u64) {
         let mut seen = Vec::new();
         let holds = eventually("forwarded + punted + answered = arrived + lost", || {
             let (sent, arrived, lost) = self.now();
             seen.push((sent, arrived, lost));
             let scrape = Scrape::of(&self.testbed.server)?;
-            Ok(sent == arrived + lost && scrape.unaccounted().values().all(|left| *left == 0))
+            let is_whole = (sent..=sent + own).contains(&(arrived + lost));
+            Ok(is_whole && scrape.unaccounted().values().all(|left| *left == 0))
         });
         println!("forwarded, punted, answered; arrived; lost: {:?}", seen.last());
         assert!(holds.is_ok(), "{holds:?}: {:?}", &seen[seen.len().saturating_sub(5)..]);
@@ -345,6 +364,57 @@ fn a_ring_that_overflows_loses_what_is_counted_and_nothing_else() {
     }
     assert!(overflown() > 0, "no ring overflowed: {:?}", sum.now());
     sum.assert_holds();
+}
+
+/// What a device drops behind the kernel's checks has no tracepoint in skb mode; its own statistics tell.
+#[test]
+fn what_devices_drop_in_skb_mode_is_counted_and_the_sum_holds() {
+    const FRAMES: u16 = 200;
+    // The server's kernel asks for neighbours once in a while.
+    const OWN: u64 = 10;
+    let (testbed, mut daemon) = started_with(in_skb_mode);
+    let sum = Sum::from_now(&testbed);
+    let dropped = || lost(&Scrape::of(&testbed.server).unwrap(), "eth2", "device_dropped");
+    assert_eq!(dropped(), 0);
+    let larger_than_the_peer = &faults(&testbed)[1];
+    send_under(&testbed, larger_than_the_peer, FRAMES);
+    let after = Scrape::of(&testbed.server).unwrap();
+    assert_lost(&sum.scrape, &after, "device_dropped", FRAMES.into(), larger_than_the_peer.name);
+    let shown = daemon.show("losses").unwrap();
+    let row = shown.as_array().unwrap().iter().find(|row| row["reason"] == "device_dropped").unwrap();
+    assert_eq!((&row["interface"], &row["kind"]), (&"eth2".into(), &"port".into()), "{shown}");
+    sum.assert_holds();
+    // Also without the daemon; nothing goes back, and nothing is counted again.
+    for fault in [larger_than_the_peer, &faults(&testbed)[4]] {
+        wait_until_up(&daemon).unwrap();
+        let before = Scrape::of(&testbed.server).unwrap();
+        daemon.kill();
+        send_under(&testbed, fault, FRAMES);
+        daemon.restart().unwrap();
+        let after = Scrape::of(&testbed.server).unwrap();
+        assert_lost(&before, &after, "device_dropped", FRAMES.into(), fault.name);
+    }
+    // A ring that overflows, of which the server's own kernel may lose a question for a neighbour.
+    slow_down(&testbed);
+    let line = Raw::open(&testbed.cust_b, "eth0").unwrap();
+    let burst: Vec<_> = (0..1000).map(|port| to_vpc(&testbed, port)).collect();
+    let overflown = || {
+        let scrape = Scrape::of(&testbed.server).unwrap();
+        lost(&scrape, "fab0", "device_dropped") + lost(&scrape, "fab1", "device_dropped")
+    };
+    let started = Instant::now();
+    while overflown() == 0 && started.elapsed() < Duration::from_secs(20) {
+        for _ in 0..20 {
+            line.send(&burst);
+        }
+    }
+    assert!(overflown() > 0, "no ring overflowed: {:?}", sum.now());
+    sum.assert_holds_but_for(OWN);
+    // What a device that goes had lost stays in the sum, under no name.
+    let all = all_lost(&Scrape::of(&testbed.server).unwrap());
+    testbed.server.ip(&["link del eth2"]).unwrap();
+    eventually("the port is gone", || Ok(dropped() == 0)).unwrap();
+    assert!(all_lost(&Scrape::of(&testbed.server).unwrap()) >= all);
 }
 
 /// Sends frames that are forwarded, punted, answered, dropped and lost until so many were received, and compares.

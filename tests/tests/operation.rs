@@ -106,7 +106,12 @@ fn what_cannot_run_says_why_in_one_sentence_and_leaves_nothing() {
         ("an unknown key", "asn: 65000", "asnn: 65000", "asnn"),
         ("a default route into a VPC", "cidrs: [10.2.0.0/16", "cidrs: [0.0.0.0/0", "0.0.0.0/0"),
         ("the same as two halves", "cidrs: [10.2.0.0/16", "cidrs: [0.0.0.0/1, 128.0.0.0/1", "0.0.0.0/1"),
-        ("a BGP section", "        bandwidth: 100Mbps\n", "        bgp: {asn: 65010}\n", "bgp"),
+        (
+            "an ASN of zero",
+            "        bandwidth: 100Mbps\n",
+            "        bgp: {asn: 0}\n",
+            "`0` is not an autonomous system",
+        ),
     ];
     for (name, from, to, want) in rows {
         let output = refused(&testbed, from, to);

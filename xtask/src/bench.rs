@@ -8,7 +8,7 @@ use crate::setup;
 use crate::shell::{command, loudly};
 
 /// What can be measured.
-const BENCHES: [&str; 1] = ["caps"];
+const BENCHES: [&str; 3] = ["caps", "failover", "routes"];
 
 /// Measures; with `check`, fails when a figure is out of bounds.
 pub(crate) fn bench(check: Option<&str>, json: Option<&Path>) -> anyhow::Result<()> {

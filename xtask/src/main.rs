@@ -38,7 +38,7 @@ enum Task {
     },
     /// Measure, each figure beside its control
     Bench {
-        /// Exit 1 when figures are out of bounds: `caps`
+        /// What to measure, with exit code 1 when figures are out of bounds: `caps`, `failover`, `routes`
         #[arg(long)]
         check: Option<String>,
         /// Write the figures to a file as well

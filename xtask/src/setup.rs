@@ -11,7 +11,7 @@ use bpf_build::{LINKED, LLVM, NIGHTLY};
 use crate::shell::{command, has, quietly};
 
 /// Programs of the testbed and their Debian packages.
-const PROGRAMS: [(&str, &str); 12] = [
+const PROGRAMS: [(&str, &str); 16] = [
     ("ip", "iproute2"),
     ("ss", "iproute2"),
     ("ethtool", "ethtool"),
@@ -24,6 +24,19 @@ const PROGRAMS: [(&str, &str); 12] = [
     ("prometheus", "prometheus"),
     ("nsenter", "util-linux"),
     ("curl", "curl"),
+    ("bird", "bird2"),
+    // No program for people, so that it is on nobody's path.
+    ("/usr/lib/frr/bgpd", "frr"),
+    ("gobgpd", "gobgpd"),
+    ("exabgp", "exabgp"),
+];
+/// Packages that come with a daemon of the machine's own, and its unit.
+const DAEMONS: [(&str, &str); 5] = [
+    ("prometheus", "prometheus"),
+    ("bird2", "bird"),
+    ("frr", "frr"),
+    ("gobgpd", "gobgpd"),
+    ("exabgp", "exabgp"),
 ];
 /// Debian's Rust with the sources of `core`, which BPF programs are built from.
 const DEBIAN_RUST: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
@@ -87,8 +100,10 @@ fn apt(packages: &[&str]) -> anyhow::Result<()> {
     let mut install = command("apt-get install -y --no-install-recommends");
     quietly(install.args(packages).env("DEBIAN_FRONTEND", "noninteractive"))
         .with_context(|| format!("cannot install {list}"))?;
-    if packages.contains(&"prometheus") && Path::new("/run/systemd/system").exists() {
-        quietly(&mut command("systemctl disable --now prometheus"))?;
+    if Path::new("/run/systemd/system").exists() {
+        for (_, unit) in DAEMONS.iter().filter(|(package, _)| packages.contains(package)) {
+            quietly(&mut command(&format!("systemctl disable --now {unit}")))?;
+        }
     }
     Ok(())
 }

@@ -62,7 +62,7 @@ pub(crate) fn quietly(command: &mut Command) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Whether [`command`] finds a program.
+/// Whether [`command`] finds a program; one with an absolute path is itself looked for.
 pub(crate) fn has(program: &str) -> bool {
     std::env::split_paths(&search_path()).any(|dir| dir.join(program).is_file())
 }

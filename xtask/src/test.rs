@@ -6,7 +6,7 @@ use crate::setup;
 use crate::shell::{command, loudly, quietly};
 
 /// The tests that make network namespaces and load BPF programs, for nextest.
-const PRIVILEGED: &str = "package(border-gw-tests) & kind(test)";
+const PRIVILEGED: &str = "package(border-gw-tests) & kind(test) | package(border-gw-user) & binary(bird)";
 
 /// What of the tests is meant.
 #[derive(Clone, Copy)]
@@ -76,7 +76,7 @@ mod tests {
             (run(everything, true), "nextest run --workspace --no-fail-fast"),
             (
                 run(some, false),
-                "nextest run --workspace --no-fail-fast --run-ignored all cap -E not (package(border-gw-tests) & kind(test))",
+                "nextest run --workspace --no-fail-fast --run-ignored all cap -E not (package(border-gw-tests) & kind(test) | package(border-gw-user) & binary(bird))",
             ),
             (
                 list_privileged(everything),

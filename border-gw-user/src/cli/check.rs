@@ -68,6 +68,7 @@ pub fn ideal(intent: &Intent) -> Observed {
         attachment_veths: vpcs().map(|vpc| vpc.name.clone()).zip(20_000..).collect(),
         neighbors: peers.map(|peer| (peer, SOMEBODY)).collect(),
         underlay: vteps.map(|vtep| (vtep.address, vec![path(vtep)])).collect(),
+        ..Observed::default()
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use clap::Args;
 use http_body_util::{BodyExt as _, Empty};
-use hyper::Request;
 use hyper::body::Bytes;
+use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::UnixStream;
@@ -18,7 +18,7 @@ use super::{PrintError, What, complain, print};
 use crate::intent;
 
 /// Longest that the daemon's answer may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// Width of tables where there is no terminal, in columns of characters.
 const DEFAULT_WIDTH: u16 = 120;
 
@@ -28,15 +28,26 @@ pub struct Show {
     /// What to show
     #[arg(value_enum)]
     pub what: What,
+    /// Virtual interface, for `refused`
+    #[arg(required_if_eq("what", "refused"))]
+    pub vif: Option<String>,
+    /// Of which daemon
+    #[command(flatten)]
+    pub daemon: Daemon,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which daemon is meant.
+#[derive(Debug, Args)]
+pub struct Daemon {
     /// Configuration file, which names the control socket
     #[arg(long, short)]
     pub config: Option<PathBuf>,
     /// Control socket, by default that of --config, or else /run/border-gw/control.sock
     #[arg(long)]
     pub socket: Option<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Why nothing is shown.
@@ -76,7 +87,7 @@ pub enum Error {
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The daemon says no.
-    #[error("the daemon cannot show that: {0}")]
+    #[error("the daemon says no: {0}")]
     Refused(String),
     /// The answer is there, and cannot be printed.
     #[error(transparent)]
@@ -85,8 +96,12 @@ pub enum Error {
 
 /// Shows it.
 pub async fn show(arguments: Show) -> Result<(), Error> {
-    let path = socket(&arguments)?;
-    let text = ask(&path, &format!("/v1/{}", arguments.what.name()), PATIENCE).await?;
+    let path = arguments.daemon.socket()?;
+    let mut page = format!("/v1/{}", arguments.what.name());
+    if let Some(vif) = arguments.vif.as_deref().filter(|_| arguments.what == What::Refused) {
+        page = format!("{page}/{}", name_in_path(vif));
+    }
+    let text = ask(&path, Method::GET, &page, 2 * PATIENCE).await?;
     if arguments.json {
         return Ok(print(|out| writeln!(out, "{text}"))?);
     }
@@ -95,29 +110,41 @@ pub async fn show(arguments: Show) -> Result<(), Error> {
     Ok(print(|out| writeln!(out, "{}", table(arguments.what, &rows, width())))?)
 }
 
-/// The control socket of the daemon that is meant. A file that is wrong elsewhere still names it: the daemon that runs with
-/// what was there before is to be looked at just then.
-fn socket(arguments: &Show) -> Result<PathBuf, Error> {
-    let Some(config) = arguments.config.as_ref().filter(|_| arguments.socket.is_none()) else {
-        return Ok(arguments.socket.clone().unwrap_or_else(|| intent::DEFAULT_CONTROL.into()));
-    };
-    match intent::load(config) {
-        Ok(intent) => Ok(intent.gateway.control),
-        Err(errors) => {
-            let path = intent::control(config).ok_or(Error::Config(errors))?;
-            complain(&format!(
-                "{} is wrong, and only its `gateway.control` is used: `border-gw check` says what is wrong",
-                config.display()
-            ));
-            Ok(path)
+/// A name as a part of a path. It has no character that would have to be escaped, or it is nobody's.
+pub(super) fn name_in_path(name: &str) -> String {
+    name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).collect()
+}
+
+impl Daemon {
+    /// Its control socket. A file that is wrong elsewhere still names it: the daemon that runs with what was there before is to
+    /// be looked at just then.
+    pub(super) fn socket(&self) -> Result<PathBuf, Error> {
+        let Some(config) = self.config.as_ref().filter(|_| self.socket.is_none()) else {
+            return Ok(self.socket.clone().unwrap_or_else(|| intent::DEFAULT_CONTROL.into()));
+        };
+        match intent::load(config) {
+            Ok(intent) => Ok(intent.gateway.control),
+            Err(errors) => {
+                let path = intent::control(config).ok_or(Error::Config(errors))?;
+                complain(&format!(
+                    "{} is wrong, and only its `gateway.control` is used: `border-gw check` says what is wrong",
+                    config.display()
+                ));
+                Ok(path)
+            }
         }
     }
 }
 
 /// Asks for a page, for so long.
-async fn ask(path: &Path, page: &str, patience: Duration) -> Result<String, Error> {
+pub(super) async fn ask(
+    path: &Path,
+    method: Method,
+    page: &str,
+    patience: Duration,
+) -> Result<String, Error> {
     let silent = |_elapsed| Error::Silent { path: path.to_owned(), patience };
-    tokio::time::timeout(patience, converse(path, page)).await.map_err(silent)?
+    tokio::time::timeout(patience, converse(path, method, page)).await.map_err(silent)?
 }
 
 /// Why there is no connection.
@@ -128,13 +155,14 @@ fn unreachable(path: &Path, cause: io::Error) -> Error {
     }
 }
 
-async fn converse(path: &Path, page: &str) -> Result<String, Error> {
+async fn converse(path: &Path, method: Method, page: &str) -> Result<String, Error> {
     let broken = |cause: hyper::Error| Error::Answer { path: path.to_owned(), cause: cause.into() };
     let stream = UnixStream::connect(path).await.map_err(|cause| unreachable(path, cause))?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     tokio::spawn(connection);
-    let request = Request::get(page).header("host", "border-gw").body(Empty::<Bytes>::new());
+    let request = Request::builder().method(method).uri(page).header("host", "border-gw");
+    let request = request.body(Empty::<Bytes>::new());
     let request = request.map_err(|cause| Error::Answer { path: path.to_owned(), cause: cause.into() })?;
     let answer = sender.send_request(request).await.map_err(broken)?;
     let ok = answer.status().is_success();
@@ -176,7 +204,8 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("border-gw-show-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
         let config = directory.join("bgw.yaml");
-        let named = |line: &str| socket(&arguments(&line.replace("FILE", &config.display().to_string())));
+        let named =
+            |line: &str| arguments(&line.replace("FILE", &config.display().to_string())).daemon.socket();
         for (sentence, text, want) in [
             ("a gateway alone", "gateway: {control: /run/x.sock}\n", Some("/run/x.sock")),
             ("no socket in it", "gateway: {name: a}\nconnections: 3\n", Some(intent::DEFAULT_CONTROL)),
@@ -199,7 +228,7 @@ mod tests {
     async fn a_daemon_that_says_nothing_is_not_waited_for() {
         let path = std::env::temp_dir().join(format!("border-gw-silent-{}.sock", std::process::id()));
         let _listener = UnixListener::bind(&path).unwrap();
-        let error = ask(&path, "/v1/vifs", Duration::from_millis(100)).await.unwrap_err();
+        let error = ask(&path, Method::GET, "/v1/vifs", Duration::from_millis(100)).await.unwrap_err();
         assert!(matches!(error, Error::Silent { .. }), "{error}");
         std::fs::remove_file(&path).unwrap();
     }

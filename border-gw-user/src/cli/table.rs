@@ -103,6 +103,45 @@ const LOSSES: &[Column] = &[
     ("HELP", Sentence("/help")),
 ];
 
+const FAILOVERS: &[Column] = &[
+    ("DETECTED (UTC)", Of(|row| utc(number(row, "/detected_at_seconds")))),
+    ("CAUSE", Plain("/cause")),
+    ("OF", Plain("/name")),
+    ("PEER", Plain("/peer")),
+    ("GROUPS", Number("/groups")),
+    ("REROUTED", NumberOf(|row| milliseconds(row, "/rerouted_seconds"))),
+    ("CONVERGED", NumberOf(|row| milliseconds(row, "/converged_seconds"))),
+];
+
+const BGP: &[Column] = &[
+    ("VIF", Plain("/vif")),
+    ("PEER", Plain("/peer")),
+    ("ASN", Number("/asn")),
+    ("FAMILY", Plain("/family")),
+    ("STATE", Plain("/state")),
+    ("SINCE (UTC)", Of(|row| count(row, "/since").map_or_else(|| "-".into(), |since| utc(since as f64)))),
+    ("ACCEPTED", NumberOf(|row| format!("{}/{}", plain(row, "/accepted"), plain(row, "/limit")))),
+    ("FILTERED", Number("/refused_by_filter")),
+    ("OVER", Number("/refused_by_limit")),
+    ("ANNOUNCED", Number("/announced")),
+    ("LAST_ERROR", Sentence("/last_error")),
+];
+
+const REFUSED: &[Column] = &[("PREFIX", Plain("/prefix")), ("WHY", Plain("/why"))];
+
+const HEALTH: &[Column] = &[
+    ("VIF", Plain("/vif")),
+    ("PEER", Plain("/peer")),
+    ("PORT", Plain("/port")),
+    ("NEIGHBOR", Plain("/neighbor")),
+    ("BFD", Plain("/bfd")),
+    ("BGP", Plain("/bgp")),
+    ("ROUTES", Number("/routes")),
+    ("PROBE", Plain("/probe")),
+    ("RTT", NumberOf(|row| milliseconds(row, "/round_trip_seconds"))),
+    ("STATE", Plain("/state")),
+];
+
 fn columns(what: What) -> &'static [Column] {
     match what {
         What::Vifs => VIFS,
@@ -112,6 +151,10 @@ fn columns(what: What) -> &'static [Column] {
         What::Drops => DROPS,
         What::Summary => SUMMARY,
         What::Losses => LOSSES,
+        What::Failovers => FAILOVERS,
+        What::Bgp => BGP,
+        What::Refused => REFUSED,
+        What::Health => HEALTH,
     }
 }
 
@@ -188,6 +231,18 @@ fn count(row: &Value, field: &str) -> Option<u64> {
 
 fn number(row: &Value, field: &str) -> f64 {
     row.pointer(field).and_then(Value::as_f64).unwrap_or(0.0)
+}
+
+/// A time of the API, in seconds since 1970, to the millisecond.
+fn utc(seconds: f64) -> String {
+    let time = jiff::Timestamp::from_millisecond((seconds * 1000.0) as i64);
+    time.map_or_else(|_out_of_range| "-".into(), |time| format!("{time:.3}"))
+}
+
+/// A duration of the API, in seconds.
+fn milliseconds(row: &Value, field: &str) -> String {
+    let seconds = row.pointer(field).and_then(Value::as_f64);
+    seconds.map_or_else(|| "-".into(), |seconds| format!("{:.3} ms", seconds * 1000.0))
 }
 
 fn flow(flow: &Value) -> String {
@@ -274,6 +329,24 @@ mod tests {
         ] {
             assert_eq!((short(value).as_str(), rate(value).as_str()), (want_short, want_rate));
         }
+    }
+
+    #[test]
+    fn a_failover_is_told_with_its_times() {
+        let rows = json!([
+            {"detected_at_seconds": 1_767_225_600.25, "cause": "bfd", "name": "vif-a", "peer": "169.254.10.1", "groups": 2,
+                "rerouted_seconds": 0.000_25, "converged_seconds": 0.0525},
+            {"detected_at_seconds": 1_767_225_599.0, "cause": "port", "name": "ens1f0", "peer": null, "groups": 1,
+                "rerouted_seconds": 0.001, "converged_seconds": null},
+        ]);
+        assert_eq!(
+            lines(What::Failovers, &rows, 120),
+            [
+                "DETECTED (UTC)            CAUSE  OF      PEER          GROUPS  REROUTED  CONVERGED",
+                "2026-01-01T00:00:00.250Z  bfd    vif-a   169.254.10.1       2  0.250 ms  52.500 ms",
+                "2025-12-31T23:59:59.000Z  port   ens1f0  -                  1  1.000 ms          -",
+            ]
+        );
     }
 
     #[test]

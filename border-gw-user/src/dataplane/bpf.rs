@@ -7,6 +7,7 @@ use aya::{Ebpf, EbpfLoader};
 use border_gw_common::abi::Entry;
 
 use super::contents::Contents;
+use super::devices::Devices;
 use super::links::{self, Links};
 use super::{Dataplane, Error, losses, pins};
 use crate::intent::XdpMode;
@@ -20,6 +21,7 @@ pub struct Bpf {
     object: Ebpf,
     contents: Contents,
     links: Links,
+    devices: Devices,
 }
 
 impl Bpf {
@@ -36,7 +38,13 @@ impl Bpf {
         super::log_lines(&mut object);
         let contents = Contents::new(&mut object)?;
         losses::start(&mut object, gateway)?;
-        Ok(Self { object, contents, links: Links::new(pins::links(gateway), mode) })
+        let devices = Devices::open(gateway)?;
+        Ok(Self {
+            object,
+            contents,
+            links: Links::new(pins::links(gateway), pins::others(gateway)?, mode),
+            devices,
+        })
     }
 
     /// A program that is loaded, for tests that run it by hand.
@@ -57,7 +65,11 @@ impl Dataplane for Bpf {
     }
 
     fn attach(&mut self, wanted: &[(u32, Entry)]) -> Result<(), Error> {
-        self.links.attach(&mut self.object, wanted)
+        self.links.attach(&mut self.object, wanted)?;
+        // In native mode the statistics are of the same packets as the tracepoints.
+        let modes = self.links.modes().into_iter();
+        let skb = modes.filter(|(_, mode)| *mode == XdpMode::Skb).map(|(ifindex, _)| ifindex);
+        self.devices.follow(&skb.collect())
     }
 
     fn modes(&self) -> BTreeMap<u32, XdpMode> {

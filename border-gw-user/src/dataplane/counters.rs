@@ -6,9 +6,10 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use aya::maps::{Array, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues};
 use border_gw_common::abi::{self, Entry, Owner, Tally, TooBig, Traffic, map as names};
-use border_gw_common::loss::{LOSS_SETTINGS, LOSSES, LossSettings, Losses};
+use border_gw_common::loss::{LOSS_SETTINGS, LOSSES, LossReason, LossSettings, Losses};
 use border_gw_common::verdict::{MAX_ERRORS, MAX_REASONS};
 
+use super::devices::Devices;
 use super::error::map;
 use super::{Error, losses, pins};
 use crate::tables::Identity;
@@ -58,6 +59,7 @@ pub struct Counters {
     too_big: PerCpuHashMap<MapData, u64, TooBig>,
     losses: PerCpuHashMap<MapData, u32, Losses>,
     loss_settings: Array<MapData, LossSettings>,
+    devices: Devices,
 }
 
 fn open<T: TryFrom<Map, Error = MapError>>(gateway: &str, name: &'static str) -> Result<T, Error> {
@@ -77,6 +79,7 @@ impl Counters {
             too_big: open(gateway, names::TOO_BIG)?,
             losses: open(gateway, LOSSES)?,
             loss_settings: open(gateway, LOSS_SETTINGS)?,
+            devices: Devices::open(gateway)?,
         })
     }
 
@@ -115,7 +118,12 @@ impl Counters {
             values.iter().for_each(|value| losses::add(&mut sum, value));
             (ifindex, sum)
         };
-        self.losses.iter().map(|entry| map("read", LOSSES, entry.map(sum))).collect()
+        let sums = self.losses.iter().map(|entry| map("read", LOSSES, entry.map(sum)));
+        let mut sums = sums.collect::<Result<BTreeMap<_, _>, _>>()?;
+        for (ifindex, lost) in self.devices.lost()? {
+            sums.entry(ifindex).or_default().packets[LossReason::DeviceDropped as usize] += lost;
+        }
+        Ok(sums)
     }
 
     /// Whether losses are counted at all: this kernel may not be one that the programs were made for.

@@ -10,10 +10,10 @@ use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::XdpLink;
 use aya::programs::{ProgramError, Xdp, XdpMode as Mode};
 use border_gw_common::abi::{ERROR_PROGRAM, Entry, STAGE_ERROR, map as names};
-use log::debug;
+use log::{debug, info};
 
 use super::error::map;
-use super::{Error, mode, syscalls};
+use super::{Error, mode, pins, syscalls};
 use crate::intent::XdpMode;
 
 /// Loads the programs, and lets those that refuse a packet go on in the one that says so.
@@ -38,15 +38,17 @@ fn program<'a>(object: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, 
 /// The links of a gateway.
 pub(super) struct Links {
     dir: PathBuf,
+    /// Directories of other layouts; none once all of their places are taken.
+    others: Vec<PathBuf>,
     mode: XdpMode,
     /// What was attached or adopted by this process, and how it runs.
     attached: BTreeMap<(u32, Entry), Option<XdpMode>>,
 }
 
 impl Links {
-    /// Of a directory of pins, to run in a mode.
-    pub(super) fn new(dir: PathBuf, mode: XdpMode) -> Self {
-        Self { dir, mode, attached: BTreeMap::new() }
+    /// Of a directory of pins, to run in a mode, in the place of what is pinned in the other directories.
+    pub(super) fn new(dir: PathBuf, others: Vec<PathBuf>, mode: XdpMode) -> Self {
+        Self { dir, others, mode, attached: BTreeMap::new() }
     }
 
     /// How programs run, by interface index, as the kernel says.
@@ -64,8 +66,44 @@ impl Links {
             if self.attached.contains_key(&link) && self.path(link).exists() {
                 continue;
             }
+            self.take_over(link)?;
             let mode = self.attach_one(program(object, entry.name())?, link)?;
             self.attached.insert(link, mode);
+        }
+        self.remove_others()
+    }
+
+    /// Makes the link of another layout ours: it gets our program in one step, as any that is adopted. Until it does, the other
+    /// layout's program and tables go on.
+    fn take_over(&self, link: (u32, Entry)) -> Result<(), Error> {
+        let ours = self.path(link);
+        let Some(name) = ours.file_name() else { return Ok(()) };
+        for theirs in
+            self.others.iter().map(|dir| pins::links_in(dir).join(name)).filter(|path| path.exists())
+        {
+            if ours.exists() {
+                detach(&theirs)?;
+            } else {
+                fs::rename(&theirs, &ours).map_err(|cause| Error::FileSystem { path: theirs, cause })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what is left of other layouts, now that nothing of it is needed.
+    fn remove_others(&mut self) -> Result<(), Error> {
+        while let Some(dir) = self.others.last() {
+            let fail = |cause| Error::FileSystem { path: dir.clone(), cause };
+            // What runs where nothing is to run any more is detached at once, and not some time later.
+            for link in fs::read_dir(pins::links_in(dir)).into_iter().flatten() {
+                detach(&link.map_err(fail)?.path())?;
+            }
+            fs::remove_dir_all(dir).map_err(fail)?;
+            info!(
+                "programs and tables of another layout ({}) are replaced, and removed; counters start at nothing",
+                dir.file_name().unwrap_or_default().display()
+            );
+            self.others.pop();
         }
         Ok(())
     }

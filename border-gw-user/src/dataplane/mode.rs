@@ -24,7 +24,7 @@ pub(super) fn mode(ifindex: u32, program: u32) -> io::Result<Option<XdpMode>> {
 }
 
 /// Asks for one interface, and waits for the answer, which the kernel gives within the call that sends the question.
-fn link(ifindex: u32) -> io::Result<LinkMessage> {
+pub(super) fn link(ifindex: u32) -> io::Result<LinkMessage> {
     let mut socket = Socket::new(NETLINK_ROUTE)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;

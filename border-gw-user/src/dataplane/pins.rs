@@ -53,12 +53,26 @@ pub(super) fn prepare(gateway: &str) -> Result<PathBuf, Error> {
 
 /// Directory of the pinned links.
 pub(super) fn links(gateway: &str) -> PathBuf {
-    dir(gateway).join("links")
+    links_in(&dir(gateway))
 }
 
 /// Directory of the pinned links of the programs that count losses.
 pub(super) fn losses(gateway: &str) -> PathBuf {
     dir(gateway).join("losses")
+}
+
+/// Directories of other builds' layouts, whose programs run until this build's have taken their places.
+pub(super) fn others(gateway: &str) -> Result<Vec<PathBuf>, Error> {
+    let (all, own) = (gateway_dir(gateway), dir(gateway));
+    let fail = |cause| Error::FileSystem { path: all.clone(), cause };
+    let found: io::Result<Vec<_>> =
+        fs::read_dir(&all).map_err(fail)?.map(|entry| Ok(entry?.path())).collect();
+    Ok(found.map_err(fail)?.into_iter().filter(|path| *path != own && path.is_dir()).collect())
+}
+
+/// Directory of the pinned links in that of a layout.
+pub(super) fn links_in(dir: &Path) -> PathBuf {
+    dir.join("links")
 }
 
 /// Where the BPF file system is, as far as can be told.

@@ -1,6 +1,6 @@
 //! From a document in which nothing is wrong to an intent.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use border_gw_common::net::MacAddr;
@@ -37,6 +37,7 @@ pub(super) fn build(document: Document, sources: Sources) -> Option<Intent> {
             .collect::<Option<_>>()?,
         border_gateways: border_gateways.into_iter().map(border_gateway).collect::<Option<_>>()?,
         sources,
+        drained: BTreeMap::new(),
     })
 }
 
@@ -84,6 +85,9 @@ fn border_gateway(gateway: document::BorderGateway) -> Option<BorderGateway> {
         transit: gateway.transit,
         hash: gateway.hash,
         mss_clamp: gateway.mss_clamp,
+        routing: gateway.routing,
+        advertise: gateway.advertise.into_iter().map(|prefix| prefix.value).collect(),
+        communities: gateway.communities,
         virtual_interfaces: gateway
             .virtual_interfaces
             .into_iter()
@@ -98,6 +102,10 @@ fn virtual_interface(vif: document::VirtualInterface) -> Option<VirtualInterface
     let address = |address: document::LinkAddress| {
         Some(LinkAddress { local: address.local?.value, peer: address.peer?.value })
     };
+    let bgp = match vif.bgp {
+        Some(bgp) => Some(bgp.build()?),
+        None => None,
+    };
     Some(VirtualInterface {
         name: vif.name?.value,
         connection: vif.connection?.value,
@@ -108,6 +116,8 @@ fn virtual_interface(vif: document::VirtualInterface) -> Option<VirtualInterface
         source_validation: vif.source_validation,
         dscp: vif.dscp,
         addresses: vif.addresses.into_iter().map(address).collect::<Option<_>>()?,
+        bgp,
+        bfd: vif.bfd.map(|bfd| bfd.value),
     })
 }
 

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use super::diagnostic::{At, Place, Report};
 use super::record::{Record, scalar};
 use super::tree::{Node, Value};
-use super::{ConnectionKind, Dscp, Tag, XdpMode, bandwidth, dscp, values};
+use super::{Bfd, Community, ConnectionKind, Dscp, Routing, Tag, XdpMode, bandwidth, bgp, dscp, values};
 
 /// Where the API is served unless the document says so.
 pub const DEFAULT_CONTROL: &str = "/run/border-gw/control.sock";
@@ -84,6 +84,9 @@ pub(super) struct BorderGateway {
     pub(super) transit: bool,
     pub(super) hash: HashMode,
     pub(super) mss_clamp: bool,
+    pub(super) routing: Routing,
+    pub(super) advertise: Vec<At<IpNet>>,
+    pub(super) communities: Vec<Community>,
     pub(super) virtual_interfaces: Vec<VirtualInterface>,
     pub(super) vpc_attachments: Vec<VpcAttachment>,
     pub(super) routes: Vec<Route>,
@@ -101,6 +104,8 @@ pub(super) struct VirtualInterface {
     pub(super) source_validation: bool,
     pub(super) dscp: Dscp,
     pub(super) addresses: Vec<LinkAddress>,
+    pub(super) bgp: Option<bgp::Document>,
+    pub(super) bfd: Option<At<Bfd>>,
 }
 
 #[derive(Debug)]
@@ -244,15 +249,13 @@ fn border_gateway(report: &mut Report, node: &Node) -> Option<BorderGateway> {
         "hash",
         "mss_clamp",
         "routing",
+        "advertise",
+        "communities",
         "virtual_interfaces",
         "vpc_attachments",
         "routes",
-        "bgp",
-        "bfd",
     ];
     let record = Record::new(report, node, "a border gateway", &["name", "asn"], &optional)?;
-    static_only(report, &record);
-    record.scalar(report, "routing", values::routing);
     Some(BorderGateway {
         at: node.at,
         name: record.scalar(report, "name", values::name),
@@ -260,28 +263,30 @@ fn border_gateway(report: &mut Report, node: &Node) -> Option<BorderGateway> {
         transit: record.scalar(report, "transit", values::boolean).is_some_and(|transit| transit.value),
         hash: record.scalar(report, "hash", values::hash).map(|hash| hash.value).unwrap_or_default(),
         mss_clamp: record.scalar(report, "mss_clamp", values::boolean).is_none_or(|clamp| clamp.value),
+        routing: record
+            .scalar(report, "routing", values::routing)
+            .map(|routing| routing.value)
+            .unwrap_or_default(),
+        advertise: record.list(report, "advertise", |report, node| {
+            scalar(report, node, "a prefix to announce", values::prefix)
+        }),
+        communities: communities(report, &record),
         virtual_interfaces: record.list(report, "virtual_interfaces", virtual_interface),
         vpc_attachments: record.list(report, "vpc_attachments", vpc_attachment),
         routes: record.list(report, "routes", route),
     })
 }
 
-/// Refuses sections that would be ignored.
-fn static_only(report: &mut Report, record: &Record<'_>) {
-    for key in ["bgp", "bfd"] {
-        if let Some(at) = record.key(key) {
-            report
-                .error(at, format!("this version carries static routes only; remove `{key}`"))
-                .suggest("declare what is behind the peer in `routes` of the border gateway");
-        }
-    }
+fn communities(report: &mut Report, record: &Record<'_>) -> Vec<Community> {
+    let all = record
+        .list(report, "communities", |report, node| scalar(report, node, "a community", bgp::community));
+    all.into_iter().map(|community| community.value).collect()
 }
 
 fn virtual_interface(report: &mut Report, node: &Node) -> Option<VirtualInterface> {
     let required = ["name", "connection", "vlan", "addresses"];
     let optional = ["enabled", "mtu", "bandwidth", "burst", "source_validation", "dscp", "bgp", "bfd"];
     let record = Record::new(report, node, "a virtual interface", &required, &optional)?;
-    static_only(report, &record);
     Some(VirtualInterface {
         name: record.scalar(report, "name", values::name),
         connection: record.scalar(report, "connection", values::name),
@@ -295,6 +300,8 @@ fn virtual_interface(report: &mut Report, node: &Node) -> Option<VirtualInterfac
             .is_none_or(|validation| validation.value),
         dscp: dscp::dscp(report, &record),
         addresses: record.filled_list(report, "addresses", link_address),
+        bgp: record.get("bgp").and_then(|node| bgp::bgp(report, node)),
+        bfd: record.get("bfd").and_then(|node| Some(At { value: bgp::bfd(report, node)?, at: node.at })),
     })
 }
 

@@ -2,12 +2,15 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 /// Largest document, in bytes: a whole server with everything in it is a few.
 pub(super) const MAX_DOCUMENT: u64 = 16 << 20;
 /// Largest list of hosts, in bytes: more than a million lines.
 pub(super) const MAX_HOSTS: u64 = 64 << 20;
+/// Largest file of a key, in bytes.
+const MAX_KEY_FILE: u64 = 4 << 10;
 
 /// Why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +21,8 @@ pub(super) enum Unreadable {
     Kind(&'static str),
     #[error("it has more than {} MiB", .0 >> 20)]
     TooLarge(u64),
+    #[error("its mode is {0:04o}: others than its owner and group can read or write it")]
+    Exposed(u32),
     #[error("this line is not UTF-8 text")]
     NotText {
         /// The line, from 1.
@@ -40,6 +45,7 @@ impl Unreadable {
             },
             Self::Kind(_) => "name a file: pipes and devices give no second reading, and may never end",
             Self::TooLarge(_) => "name the right file, or split it over several",
+            Self::Exposed(_) => "a key that others know is none: make a new one, and chmod 0600",
             Self::NotText { .. } => "save the file as UTF-8",
         }
     }
@@ -67,6 +73,19 @@ pub(super) fn read(path: &Path, most: u64) -> Result<String, Unreadable> {
             column: last.chars().count() as u32 + 1,
             text: String::from_utf8_lossy(error.as_bytes()).into_owned(),
         }
+    })
+}
+
+/// Reads a file that holds a key, and that nobody but its owner and group may read.
+pub(super) fn read_secret(path: &Path) -> Result<String, Unreadable> {
+    let mode = std::fs::metadata(path)?.permissions().mode() & 0o7777;
+    if mode & 0o007 != 0 {
+        return Err(Unreadable::Exposed(mode));
+    }
+    // No error shows what is in it.
+    read(path, MAX_KEY_FILE).map_err(|error| match error {
+        Unreadable::NotText { line, column, .. } => Unreadable::NotText { line, column, text: String::new() },
+        other => other,
     })
 }
 

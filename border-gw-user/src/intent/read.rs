@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::diagnostic::{At, Place, Report};
 use super::document::Document;
 use super::file::{self, MAX_DOCUMENT, MAX_HOSTS, Unreadable};
-use super::hosts;
 use super::tree::{Malformed, parse};
+use super::{Password, bgp, hosts};
 
 /// Reads the main file and everything that it names.
 pub(super) fn read(path: &Path) -> (Report, Document) {
@@ -46,7 +46,29 @@ pub(super) fn read(path: &Path) -> (Report, Document) {
             }
         }
     }
+    passwords(&mut report, &mut document);
     (report, document)
+}
+
+/// Reads the keys of BGP sessions.
+fn passwords(report: &mut Report, document: &mut Document) {
+    let vifs = document.border_gateways.iter_mut().flat_map(|gateway| &mut gateway.virtual_interfaces);
+    for bgp in vifs.filter_map(|vif| vif.bgp.as_mut()) {
+        let Some(named) = &bgp.password_file else { continue };
+        let path = beside(report.path(named.at.file), &named.value);
+        report.look_at(path.clone());
+        match file::read_secret(&path).map(|text| bgp::key(&text)) {
+            Ok(Ok(key)) => bgp.password = Some(Password { file: path, key }),
+            Ok(Err(wrong)) => {
+                let message = format!("{} holds no key for BGP", path.display());
+                report.error(named.at, message).suggest(wrong.help);
+            }
+            Err(error) => {
+                let message = format!("cannot use {} as the key of this session: {error}", path.display());
+                report.error(named.at, message).suggest(error.help());
+            }
+        }
+    }
 }
 
 /// Reads one document into the merged one.

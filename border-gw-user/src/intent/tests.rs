@@ -1,6 +1,7 @@
 //! Documents, good and bad: each bad one says where, what is wrong and what would be right.
 
 mod networks;
+mod routing;
 mod structure;
 
 use std::fmt::Write as _;

@@ -5,6 +5,7 @@ mod attachments;
 mod capacity;
 mod names;
 mod ports;
+mod routing;
 
 use super::diagnostic::{Place, Report};
 use super::document::{Document, Fabric};
@@ -17,6 +18,7 @@ pub(super) fn check(report: &mut Report, document: &Document) {
     ports::check(report, document);
     for gateway in &document.border_gateways {
         addresses::check(report, gateway);
+        routing::check(report, gateway);
     }
     attachments::check(report, document);
     capacity::check(report, document, whole);

@@ -2,13 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use border_gw_common::abi::{HashMode, NAME};
 use border_gw_common::net::{MacAddr, VlanId, Vni};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::diagnostic::Wrong;
-use super::{ConnectionKind, XdpMode};
+use super::{ConnectionKind, Routing, XdpMode};
 
 /// Smallest MTU: what every IPv4 host must take (RFC 791, section 3.2).
 const MIN_MTU: u16 = 576;
@@ -55,7 +56,7 @@ pub(super) fn interface(text: &str) -> Read<String> {
 }
 
 /// A number of a range.
-fn number(text: &str, what: &str, range: std::ops::RangeInclusive<u32>) -> Read<u32> {
+pub(super) fn number(text: &str, what: &str, range: std::ops::RangeInclusive<u32>) -> Read<u32> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse::<u32>() {
         Ok(value) if digits && range.contains(&value) => Ok(value),
@@ -145,9 +146,21 @@ pub(super) fn source_validation(text: &str) -> Read<bool> {
     choice(text, &[("feasible", true), ("off", false)])
 }
 
-/// Who speaks routing protocols; nothing depends on it yet.
-pub(super) fn routing(text: &str) -> Read<()> {
-    choice(text, &[("bird", ()), ("external", ())])
+/// Who speaks routing protocols.
+pub(super) fn routing(text: &str) -> Read<Routing> {
+    choice(text, &[("bird", Routing::Bird), ("external", Routing::External)])
+}
+
+/// A time such as `300ms`, `90s` or `10m`.
+pub(super) fn duration(text: &str) -> Read<Duration> {
+    const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(split);
+    let factor = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
+    match (digits.parse::<u64>().ok(), factor) {
+        (Some(value), Some(factor)) if digits.len() <= 9 => Ok(Duration::from_millis(value * factor)),
+        _ => wrong(format!("`{text}` is not a time"), "write a whole number and ms, s, m or h, such as 90s"),
+    }
 }
 
 fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Read<T> {
@@ -333,6 +346,9 @@ mod tests {
             (refused(vni("16777216")), "write a number from 0 to 16777215"),
             (refused(vlan("4095")), "write a number from 1 to 4094"),
             (refused(tpid("0x9100")), "write 0x8100 or 0x88a8"),
+            (refused(duration("90")), "`90` is not a time; write a whole number and ms, s, m or h"),
+            (refused(duration("1.5s")), "is not a time"),
+            (refused(duration("9999999999s")), "is not a time"),
             (refused(boolean("yes")), "write true or false"),
             (refused(hash("6-tuple")), "write 5-tuple, 3-tuple or l3"),
             (refused(mac("00:00:00:00:00:00")), "belongs to nobody"),
@@ -377,6 +393,8 @@ mod tests {
     fn what_makes_sense_is_read() {
         assert_eq!(tpid("0x88a8"), Ok(0x88a8));
         assert_eq!(tpid("33024"), Ok(0x8100));
+        assert_eq!(duration("10m"), Ok(Duration::from_mins(10)));
+        assert_eq!(duration("20ms"), Ok(Duration::from_millis(20)));
         assert_eq!(local("169.254.10.2/30").map(|net| net.to_string()), Ok("169.254.10.2/30".into()));
         for text in
             ["0.0.0.0/0", "::/0", "128.0.0.0/1", "10.0.0.0/8", "fd00::/8", "169.254.0.0/16", "64:ff9b::/96"]

@@ -12,7 +12,7 @@ use super::KernelError;
 use super::ethtool::Ethtool;
 
 /// Between two looks.
-const EVERY: Duration = Duration::from_millis(5);
+const EVERY: Duration = Duration::from_millis(1);
 
 /// Ports that are looked at, until this is dropped.
 pub(super) struct Watch {

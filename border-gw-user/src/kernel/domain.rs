@@ -4,21 +4,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
+use std::time::Instant;
 
 use border_gw_common::net::MacAddr;
 use futures::TryStreamExt as _;
 use ipnet::IpNet;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags};
 use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth};
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteProtocol};
+use netlink_packet_route::route::{RouteFlags, RouteMessage, RouteProtocol};
 use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder, RouteNextHopBuilder};
 use tokio::sync::Notify;
 
 use super::ethtool::Ethtool;
 use super::events::Changes;
+use super::learned::{BFD_TABLE, Interface, Learned, Tables, destination};
 use super::netlink::{Link, Neighbor, Netlink, PROTOCOL};
+use super::routes::Dump;
 use super::{KernelError, netns};
-use crate::intent::{BorderGateway, StaticRoute};
+use crate::intent::{BorderGateway, Routing, StaticRoute, VirtualInterface};
 
 /// A veth that is to exist.
 #[derive(Clone, Debug)]
@@ -45,10 +48,23 @@ pub(super) struct Namespace {
     netlink: Netlink,
     ethtool: Arc<Ethtool>,
     /// Inner ends by name of the VIF or attachment.
-    inner: BTreeMap<String, u32>,
+    inner: BTreeMap<String, Inner>,
     /// The same veths as they are to be.
     wanted: BTreeMap<String, Wanted>,
     neighbors: BTreeMap<(u32, IpAddr), Neighbor>,
+    tables: Tables,
+    /// Peers whose BFD session was seen up, by interface.
+    bfd_seen: BTreeSet<(u32, IpAddr)>,
+    /// Wakes the loop when a table that rests may be read.
+    nudge: Arc<Notify>,
+}
+
+/// The inner end of a veth.
+#[derive(Clone, Copy, Debug)]
+struct Inner {
+    index: u32,
+    /// N of `vifN` or `vpcN`.
+    number: u32,
 }
 
 /// Name of the outer end of an object's veth: at most 15 bytes, the same after a restart, another in each gateway.
@@ -73,7 +89,8 @@ impl Namespace {
         netns::sysctls(&name, sysctls())?;
         let ethtool = netns::inside(&name, Ethtool::open)
             .map_err(KernelError::system(format!("open a socket in network namespace `{name}`")))?;
-        let netlink = Netlink::open(Some(&name), nudge)?;
+        let netlink = Netlink::open(Some(&name), Arc::clone(&nudge))?;
+        let tables = Tables::new(Dump::open(&name)?, Instant::now());
         Ok(Self {
             name,
             netlink,
@@ -81,6 +98,9 @@ impl Namespace {
             inner: BTreeMap::new(),
             wanted: BTreeMap::new(),
             neighbors: BTreeMap::new(),
+            tables,
+            bfd_seen: BTreeSet::new(),
+            nudge,
         })
     }
 
@@ -108,7 +128,8 @@ impl Namespace {
                 Some(link) => link.clone(),
                 None => self.create(outside, veth, &mut numbers, &others).await?,
             };
-            self.inner.insert(veth.name.clone(), link.index);
+            let inner = Inner { index: link.index, number: number(&link.name).unwrap_or_default() };
+            self.inner.insert(veth.name.clone(), inner);
             self.settle(&link, veth).await?;
             self.wanted.insert(veth.name.clone(), veth.clone());
         }
@@ -120,10 +141,10 @@ impl Namespace {
             .virtual_interfaces
             .iter()
             .flat_map(|vif| vif.addresses.iter().map(move |link| (&vif.name, link.peer)))
-            .filter_map(|(vif, peer)| Some((*self.inner.get(vif)?, peer)))
+            .filter_map(|(vif, peer)| Some((self.inner.get(vif)?.index, peer)))
             .collect();
         self.netlink.forget_neighbors(|index, address| ours.contains(&(index, address))).await?;
-        self.netlink.mark(Changes::ALL);
+        self.netlink.mark(Changes::everything());
         Ok(())
     }
 
@@ -288,7 +309,7 @@ impl Namespace {
             .filter_map(|vif| {
                 let mut peers = vif.addresses.iter().map(|link| link.peer);
                 let peer = peers.find(|peer| peer.is_ipv4() == route.prefix.addr().is_ipv4())?;
-                let index = *self.inner.get(&vif.name)?;
+                let index = self.inner.get(&vif.name)?.index;
                 let hop = if peer.is_ipv4() {
                     RouteNextHopBuilder::new_ipv4()
                 } else {
@@ -314,24 +335,77 @@ impl Namespace {
         })
     }
 
-    /// The neighbour of an object, where it can be sent to. Reads the table again only when something happened.
-    pub(super) async fn refresh(&mut self) -> Result<(), KernelError> {
+    /// Reads again what changed and is quickly read: neighbours, and whose BFD session is up. Says whether anything did.
+    pub(super) async fn glance(&mut self) -> Result<bool, KernelError> {
         let changes = self.netlink.take_changes();
-        if changes.any(Changes::NEIGHBORS) {
+        let neighbors = changes.neighbors();
+        let any = neighbors || changes.table(BFD_TABLE);
+        self.tables.mark(changes);
+        if neighbors {
             match self.netlink.neighbors().await {
                 Ok(neighbors) => self.neighbors = neighbors,
                 Err(error) => {
-                    self.netlink.mark(changes);
+                    self.netlink.mark(Changes::everything());
                     return Err(error);
                 }
             }
         }
+        self.tables.refresh_bfd()?;
+        Ok(any)
+    }
+
+    /// Reads again all that changed.
+    pub(super) async fn refresh(&mut self, gateway: &BorderGateway) -> Result<(), KernelError> {
+        self.glance().await?;
+        let interfaces = gateway.virtual_interfaces.iter().filter_map(|vif| {
+            let inner = self.inner.get(&vif.name)?;
+            Some((inner.index, Interface { vif: vif.name.as_str().into(), number: inner.number }))
+        });
+        let interfaces = interfaces.collect();
+        let external = gateway.routing == Routing::External;
+        if let Some(wait) = self.tables.refresh(&interfaces, external)? {
+            let nudge = Arc::clone(&self.nudge);
+            tokio::spawn(async move {
+                tokio::time::sleep(wait).await;
+                nudge.notify_one();
+            });
+        }
         Ok(())
+    }
+
+    /// What routing daemons wrote here.
+    pub(super) fn learned(&self) -> Arc<Learned> {
+        Arc::clone(self.tables.learned())
+    }
+
+    /// N of the interface `vifN` of each VIF.
+    pub(super) fn numbers(&self) -> BTreeMap<String, u32> {
+        self.inner.iter().map(|(name, inner)| (name.clone(), inner.number)).collect()
+    }
+
+    /// Whether BFD says that nothing gets to a peer. Where BGP knows the peer as well, its session has been up before: until
+    /// then it may be that the peer does not speak BFD (RFC 5882, section 4.2).
+    pub(super) fn is_bfd_down(&mut self, vif: &VirtualInterface, peer: IpAddr) -> bool {
+        let Some(inner) = self.inner.get(&vif.name) else { return false };
+        let session = (inner.index, peer);
+        if self.tables.is_bfd_up(inner.index, peer) {
+            self.bfd_seen.insert(session);
+            return false;
+        }
+        vif.bfd.is_some() && (vif.bgp.is_none() || self.bfd_seen.contains(&session))
+    }
+
+    /// BGP came up without BFD: the peer speaks it no more.
+    pub(super) fn forget_bfd(&mut self, vif: &str, peer: IpAddr) {
+        if let Some(inner) = self.inner.get(vif) {
+            self.bfd_seen.remove(&(inner.index, peer));
+        }
     }
 
     /// Gives a VIF's inner end another Ethernet address; true when it had a different one.
     pub(super) async fn follow_mac(&mut self, vif: &str, mac: MacAddr) -> Result<bool, KernelError> {
-        let (Some(index), Some(veth)) = (self.inner.get(vif).copied(), self.wanted.get(vif)) else {
+        let (Some(Inner { index, .. }), Some(veth)) = (self.inner.get(vif).copied(), self.wanted.get(vif))
+        else {
             return Ok(false);
         };
         if veth.mac == Some(mac) {
@@ -349,14 +423,14 @@ impl Namespace {
     /// Lets the kernel resolve a peer, at once and from then on.
     pub(super) async fn resolve(&self, object: &str, peer: IpAddr) -> Result<(), KernelError> {
         match self.inner.get(object) {
-            Some(index) => self.netlink.manage_neighbor(*index, peer).await,
+            Some(inner) => self.netlink.manage_neighbor(inner.index, peer).await,
             None => Ok(()),
         }
     }
 
     /// The Ethernet address of a neighbour on an object's interface, where it answers.
     pub(super) fn neighbor(&self, object: &str, address: IpAddr) -> Option<MacAddr> {
-        let index = *self.inner.get(object)?;
+        let index = self.inner.get(object)?.index;
         self.neighbors.get(&(index, address))?.mac
     }
 }
@@ -389,15 +463,6 @@ fn direct_route(prefix: IpNet, index: u32) -> RouteMessage {
     };
     message.header.flags |= RouteFlags::Onlink;
     message
-}
-
-fn destination(message: &RouteMessage) -> Option<IpNet> {
-    let address = message.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Destination(RouteAddress::Inet(address)) => Some(IpAddr::V4(*address)),
-        RouteAttribute::Destination(RouteAddress::Inet6(address)) => Some(IpAddr::V6(*address)),
-        _ => None,
-    })?;
-    IpNet::new(address, message.header.destination_prefix_length).ok()
 }
 
 /// An error about a feature that could not be switched.

@@ -8,6 +8,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 const GET_DRIVER: u32 = 0x03;
 const GET_SETTINGS: u32 = 0x01;
+const GET_LINK: u32 = 0x0a;
 const GET_STRINGS: u32 = 0x1b;
 const GET_SET_INFO: u32 = 0x37;
 const GET_FEATURES: u32 = 0x3a;
@@ -58,12 +59,11 @@ impl Ethtool {
         self.ioctl(libc::SIOCETHTOOL as libc::c_ulong, &mut request)
     }
 
-    /// Up, and with carrier.
+    /// Up, and with carrier: asked of the device. `IFF_RUNNING` is the operational state, which follows up to a second
+    /// later when any interface of the machine changed within the last second (`net/core/link_watch.c`).
     pub(super) fn is_up(&self, interface: &str) -> bool {
-        let both = libc::IFF_UP | libc::IFF_RUNNING;
-        let Ok(mut request) = Self::request(interface) else { return false };
-        self.ioctl(libc::SIOCGIFFLAGS as libc::c_ulong, &mut request).is_ok()
-            && i32::from(request.data[0] as u16) & both == both
+        let mut link = [GET_LINK, 0];
+        self.command(interface, &mut link).is_ok() && link[1] == 1
     }
 
     /// Speed in bits a second, of a device that sits on a bus; others only claim one.

@@ -13,12 +13,12 @@ use super::KernelError;
 const DIR: &str = "/run/netns";
 
 /// File of a namespace.
-pub(super) fn path(namespace: &str) -> PathBuf {
+pub(crate) fn path(namespace: &str) -> PathBuf {
     Path::new(DIR).join(namespace)
 }
 
 /// Does something in a namespace, on a thread of its own: the caller's threads never change theirs.
-pub(super) fn inside<T: Send + 'static>(
+pub(crate) fn inside<T: Send + 'static>(
     namespace: &str,
     what: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {

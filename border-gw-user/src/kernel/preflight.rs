@@ -11,8 +11,8 @@ use crate::intent::Intent;
 const OLDEST: (u32, u32) = (5, 18);
 /// Bytes that the tunnel adds to an inner IP packet, over IPv4 and IPv6: inner Ethernet, VXLAN, UDP, IP.
 const TUNNEL: (u32, u32) = (50, 70);
-/// The smallest MTU that IPv6 knows (RFC 8200, section 5).
-const SMALLEST_MTU: u32 = 1280;
+/// The smallest MTU that IPv6 knows (RFC 8200, section 5): no host makes its packets smaller, whatever it is told.
+pub(crate) const SMALLEST_MTU: u32 = 1280;
 
 /// What an interface that does not exist is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,11 @@
 //! Routes, next-hop groups and next hops as rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use border_gw_common::abi::{
     BUCKETS, Group, OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER, OWNER_LOCAL_VIF, OWNER_VIF, Owner,
 };
+use ipnet::IpNet;
 use serde::Serialize;
 
 use super::{domain, peers};
@@ -18,7 +19,7 @@ pub struct RouteRow {
     pub border_gateway: String,
     /// Destination.
     pub prefix: String,
-    /// `attachment`, `static`, `peer` or `local`.
+    /// `attachment`, `static`, `learned`, `peer` or `local`.
     pub source: &'static str,
     /// Attachment or virtual interface that it belongs to (the first, where there are several).
     pub owner: String,
@@ -69,13 +70,31 @@ pub struct NextHopRow<'a> {
     pub live: bool,
 }
 
-/// Where a route comes from.
-pub fn route_source(owner: Owner, host: bool) -> &'static str {
-    match owner.kind() {
-        OWNER_ATTACHMENT => "attachment",
-        OWNER_VIF if host => "peer",
-        OWNER_VIF => "static",
-        _ => "local",
+/// Where routes of a border gateway come from.
+pub struct Origins {
+    peers: BTreeSet<IpNet>,
+    declared: BTreeSet<IpNet>,
+}
+
+impl Origins {
+    /// Of the border gateway with this slot.
+    pub fn of(state: &State, slot: u32) -> Self {
+        let name = domain(state, slot);
+        let gateway = state.intent.border_gateways.iter().find(|gateway| gateway.name == name);
+        let routes = gateway.iter().flat_map(|gateway| &gateway.routes);
+        let peers = peers(state, slot).into_iter().map(IpNet::from).collect();
+        Self { peers, declared: routes.map(|route| route.prefix).collect() }
+    }
+
+    /// `attachment`, `peer`, `static`, `learned` or `local`.
+    pub fn source(&self, prefix: IpNet, owner: Owner) -> &'static str {
+        match owner.kind() {
+            OWNER_ATTACHMENT => "attachment",
+            OWNER_VIF if self.peers.contains(&prefix) => "peer",
+            OWNER_VIF if self.declared.contains(&prefix) => "static",
+            OWNER_VIF => "learned",
+            _ => "local",
+        }
     }
 }
 
@@ -85,7 +104,7 @@ pub fn routes(state: &State) -> Vec<RouteRow> {
     // A hundred thousand routes share few groups.
     let mut owners: BTreeMap<u32, Vec<String>> = BTreeMap::new();
     for (slot, routes) in &state.installed.routes {
-        let (border_gateway, peers) = (domain(state, *slot), peers(state, *slot));
+        let (border_gateway, origins) = (domain(state, *slot), Origins::of(state, *slot));
         for (prefix, route) in routes {
             let group = state.installed.groups.get(&route.group);
             let members = group.and_then(|group| state.tables.groups.get(&group.identity));
@@ -98,10 +117,7 @@ pub fn routes(state: &State) -> Vec<RouteRow> {
             rows.push(RouteRow {
                 border_gateway: border_gateway.clone(),
                 prefix: prefix.to_string(),
-                source: route_source(
-                    route.owner,
-                    peers.contains(&prefix.addr()) && prefix.prefix_len() == prefix.max_prefix_len(),
-                ),
+                source: origins.source(*prefix, route.owner),
                 owner,
                 owners,
                 group: route.group,

@@ -7,6 +7,8 @@ use anyhow::{Context as _, bail};
 use border_gw_common::abi::VERSION;
 use border_gw_tests::caps;
 use border_gw_tests::daemon::{Daemon, binary};
+use border_gw_tests::failover;
+use border_gw_tests::masses;
 use border_gw_tests::netns::sweep;
 use border_gw_tests::proof::{self, PROOFS};
 use border_gw_tests::stop;
@@ -37,7 +39,9 @@ fn act(arguments: &[String]) -> anyhow::Result<()> {
         ["run"] => run(),
         ["check"] => check(),
         ["bench", "caps", options @ ..] => caps::bench(options),
-        _ => bail!("usage: testbed run | check | bench caps [--check] [--json FILE]"),
+        ["bench", "failover", options @ ..] => failover::bench(options),
+        ["bench", "routes", options @ ..] => masses::bench(options),
+        _ => bail!("usage: testbed run | check | bench caps|failover|routes [--check] [--json FILE]"),
     }
 }
 

@@ -1,5 +1,5 @@
 //! Two tc programs for a customer's line: `push` puts tags on what leaves, `pop` takes them off what comes. And `arrived`, an XDP
-//! program that counts the gateway's frames at the other end of its cables.
+//! program that counts the gateway's frames at the other end of its cables; `observe` and `cut`, which number arrivals and cut lines.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(not(target_arch = "bpf"))]
@@ -8,6 +8,10 @@ fn main() {}
 #[cfg(target_arch = "bpf")]
 #[path = "arrived.rs"]
 mod arrived;
+
+#[cfg(target_arch = "bpf")]
+#[path = "observe.rs"]
+mod observe;
 
 #[cfg(target_arch = "bpf")]
 mod shim {

@@ -150,18 +150,6 @@ fn keys_are_known_and_each_is_there_once() {
             "40:9 `vni` has no value; give it a value, or remove the key",
         ),
         Row(
-            "BGP is not spoken",
-            "vlan: 100",
-            "vlan: 100\n        bgp: {asn: 65010}",
-            "14:9 this version carries static routes only; remove `bgp`; declare what is behind the peer in `routes` of the border gateway",
-        ),
-        Row(
-            "BFD is not spoken",
-            "vlan: 100",
-            "vlan: 100\n        bfd: {interval: 300ms, multiplier: 3}",
-            "14:9 this version carries static routes only; remove `bfd`; declare what is behind the peer in `routes` of the border gateway",
-        ),
-        Row(
             "a routing daemon that nobody knows",
             "asn: 65000",
             "asn: 65000\n    routing: frr",

@@ -1,0 +1,193 @@
+//! Routing daemons and probes, looked after beside the loop: neither may keep it waiting.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use border_gw::control::Question;
+use border_gw::intent::Intent;
+use border_gw::probe::{self, Probes};
+use border_gw::routing::{FamilyStatus, Routing, SessionStatus};
+use border_gw::state::State;
+use log::{error, info, warn};
+use tokio::sync::{mpsc, watch};
+
+/// Between two looks at routing daemons.
+const LOOK: Duration = Duration::from_secs(1);
+/// Between two rounds of probes.
+const PROBE: Duration = Duration::from_secs(5);
+/// Shortest time between two requests to announce everything again, of one VIF.
+const RELOAD: Duration = Duration::from_secs(30);
+
+/// What routing daemons are to be made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) intent: Option<Arc<Intent>>,
+    /// N of the interface `vifN` of each VIF, by border gateway.
+    pub(super) numbers: BTreeMap<String, BTreeMap<String, u32>>,
+}
+
+/// What is known of them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known {
+    pub(super) sessions: Arc<BTreeMap<String, SessionStatus>>,
+    pub(super) probes: Arc<probe::Known>,
+    /// What is wrong.
+    pub(super) errors: Arc<BTreeMap<String, String>>,
+}
+
+impl Known {
+    /// Puts it where everybody sees it.
+    pub(super) fn fill(&self, state: &mut State) {
+        state.sessions = Arc::clone(&self.sessions);
+        state.probes = Arc::clone(&self.probes);
+        state.routing_errors = Arc::clone(&self.errors);
+    }
+}
+
+/// Looks after them until `wanted` is dropped; the daemons themselves go on then.
+pub(super) async fn look_after(
+    gateway: String,
+    mut wanted: watch::Receiver<Wanted>,
+    known: watch::Sender<Known>,
+    mut questions: mpsc::Receiver<Question>,
+) {
+    let mut keeper = Keeper {
+        routing: Routing::new(&gateway),
+        probes: Probes::default(),
+        probed: None,
+        reloaded: BTreeMap::new(),
+        near_limit: BTreeMap::new(),
+    };
+    let mut look = tokio::time::interval(LOOK);
+    loop {
+        let changed = tokio::select! {
+            changed = wanted.changed() => match changed {
+                Ok(()) => true,
+                Err(_closed) => return,
+            },
+            Some(question) = questions.recv() => {
+                let now = wanted.borrow().clone();
+                keeper.answer(now, question).await;
+                continue;
+            }
+            _ = look.tick() => false,
+        };
+        let now = wanted.borrow_and_update().clone();
+        if let Some(intent) = now.intent.clone() {
+            keeper.turn(&intent, &now, changed, &known).await;
+        }
+    }
+}
+
+struct Keeper {
+    routing: Routing,
+    probes: Probes,
+    probed: Option<Instant>,
+    reloaded: BTreeMap<String, Instant>,
+    /// VIFs and families that have most of the prefixes that they may have.
+    near_limit: BTreeMap<(String, &'static str), Nearness>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Nearness {
+    Near,
+    Over,
+}
+
+impl Keeper {
+    async fn turn(&mut self, intent: &Intent, wanted: &Wanted, changed: bool, known: &watch::Sender<Known>) {
+        let mut errors = None;
+        if changed || !known.borrow().errors.is_empty() {
+            let result = self.routing.ensure(intent, &wanted.numbers).await;
+            let error = result.err().map(|error| (String::new(), error.to_string()));
+            errors = Some(error.into_iter().collect::<BTreeMap<_, _>>());
+        }
+        let sessions = self.routing.status(intent).await;
+        self.limits(intent, &sessions).await;
+        let due = self.probed.is_none_or(|probed| probed.elapsed() >= PROBE);
+        if changed {
+            self.probes.reopen();
+        }
+        let probes = if due {
+            self.probed = Some(Instant::now());
+            Some(self.probes.round(intent).await)
+        } else {
+            None
+        };
+        known.send_if_modified(|known| {
+            let before = known.clone();
+            if *known.sessions != sessions {
+                known.sessions = Arc::new(sessions);
+            }
+            if let Some(probes) = probes.filter(|probes| *probes != *known.probes) {
+                known.probes = Arc::new(probes);
+            }
+            if let Some(errors) = errors.filter(|errors| *errors != *known.errors) {
+                for error in errors.values() {
+                    error!("{error}");
+                }
+                known.errors = Arc::new(errors);
+            }
+            !Arc::ptr_eq(&before.sessions, &known.sessions)
+                || !Arc::ptr_eq(&before.probes, &known.probes)
+                || !Arc::ptr_eq(&before.errors, &known.errors)
+        });
+    }
+
+    /// Says when a limit comes near, is reached, and is far again; takes in what was refused when there is room.
+    async fn limits(&mut self, intent: &Intent, sessions: &BTreeMap<String, SessionStatus>) {
+        for (vif, status) in sessions {
+            let families = [("IPv4", &status.ipv4), ("IPv6", &status.ipv6)];
+            for (name, family) in
+                families.into_iter().filter_map(|(name, family)| Some((name, family.as_ref()?)))
+            {
+                self.limit(vif, name, family);
+                let waited = self.reloaded.get(vif).is_none_or(|reloaded| reloaded.elapsed() >= RELOAD);
+                if family.has_room() && waited {
+                    self.reloaded.insert(vif.clone(), Instant::now());
+                    match self.routing.reload_in(intent, vif).await {
+                        Ok(()) => info!(
+                            "{vif} has room for {name} prefixes again: its peer is asked for all of them"
+                        ),
+                        Err(error) => warn!("{error}"),
+                    }
+                }
+            }
+        }
+    }
+
+    fn limit(&mut self, vif: &str, name: &'static str, family: &FamilyStatus) {
+        let nearness = if family.limit_hit || family.overflow {
+            Some(Nearness::Over)
+        } else {
+            family.is_near_limit().then_some(Nearness::Near)
+        };
+        let key = (vif.to_owned(), name);
+        let before = match nearness {
+            Some(nearness) => self.near_limit.insert(key, nearness),
+            None => self.near_limit.remove(&key),
+        };
+        if before == nearness {
+            return;
+        }
+        let (accepted, limit) = (family.accepted, family.limit);
+        match nearness {
+            Some(Nearness::Over) => warn!(
+                "{vif} announces more than its {limit} {name} prefixes: {accepted} stay, the rest is refused (`border-gw show \
+                 refused {vif}`); raise `max_prefixes`, or ask the customer to announce less"
+            ),
+            Some(Nearness::Near) => {
+                warn!("{vif} announces {accepted} {name} prefixes of the {limit} that it may");
+            }
+            None => info!("{vif} announces {accepted} {name} prefixes, well below its {limit}"),
+        }
+    }
+
+    async fn answer(&self, wanted: Wanted, question: Question) {
+        let Some(intent) = wanted.intent else { return };
+        let refused = self.routing.refused(&intent, &question.vif, question.most).await;
+        // Who asked may be gone by then.
+        drop(question.answer.send(refused.map_err(|error| error.to_string())));
+    }
+}

@@ -1,0 +1,114 @@
+//! What the loop does beside its turns: lines that die, and lines that are taken out of service.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use border_gw::control::Order;
+use border_gw_common::abi::{OWNER_VIF, Owner};
+use log::{error, info, warn};
+
+use super::Daemon;
+use super::sessions::{Known, Wanted};
+
+fn seconds_now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// Between two looks at the traffic of what is being drained.
+const LOOK: Duration = Duration::from_secs(1);
+
+impl Daemon {
+    /// Takes what carries nothing any more out of the buckets, before anything else is looked at.
+    pub(super) async fn give_up_lines(&mut self) {
+        let lost = match self.kernel.lost(&self.intent, &self.observed).await {
+            Ok(lost) if lost.is_empty() => return,
+            Ok(lost) => lost,
+            // The turn that follows looks at everything.
+            Err(error) => return warn!("cannot look for lines that went down: {error}"),
+        };
+        let (at, detected) = (SystemTime::now(), Instant::now());
+        match self.reconciler.cut(&lost) {
+            Ok(groups) => {
+                self.failovers.rerouted(&self.intent, &lost, groups, at, (detected, Instant::now()));
+                for cause in lost.causes() {
+                    warn!("{cause}; {groups} next-hop groups go on without it");
+                }
+            }
+            Err(error) => error!("cannot take lines that went down out of their groups: {error}"),
+        }
+    }
+
+    /// Lets routing daemons be made what is in force.
+    pub(super) fn want_sessions(&self) {
+        let wanted =
+            Wanted { intent: Some(Arc::clone(&self.intent)), numbers: self.kernel.numbers(&self.intent) };
+        self.wanted.send_if_modified(|before| {
+            let differs = *before != wanted;
+            *before = wanted;
+            differs
+        });
+    }
+
+    /// Takes what is new of sessions. A peer whose BGP came up after BFD lost it, and without BFD, speaks BFD no more.
+    pub(super) fn learn_of_sessions(&mut self, known: Known) {
+        self.known = known;
+        self.bfd_lost.retain(|peer, _| self.observed.bfd_down.contains(peer));
+        for peer in &self.observed.bfd_down {
+            let lost = *self.bfd_lost.entry(peer.clone()).or_insert_with(seconds_now);
+            let Some(status) = self.known.sessions.get(&peer.0) else { continue };
+            let mut families = [&status.ipv4, &status.ipv6].into_iter().flatten();
+            let is_back = families.any(|family| {
+                family.peer == peer.1 && family.is_up() && family.since.is_some_and(|since| since > lost)
+            });
+            if is_back {
+                info!("BGP with peer {} of {} is up again without BFD, which counts no more", peer.1, peer.0);
+                self.kernel.forget_bfd(&self.intent, &peer.0, peer.1);
+            }
+        }
+    }
+
+    /// When maintenance has to be looked at.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        let drain = self.maintenance.draining().next().map(|_| Instant::now() + LOOK);
+        self.maintenance.next_end().into_iter().chain(drain).min()
+    }
+
+    /// Carries out an order; the answer goes out when what is returned is called, after the turn that makes it true.
+    pub(super) fn order(&mut self, order: Order) -> impl FnOnce() + use<> {
+        let Order { vif, command, answer } = order;
+        let (clock, now) = (SystemTime::now(), Instant::now());
+        let done = self.maintenance.command(&self.declared, &vif, command, clock, now);
+        match &done {
+            Ok(done) => info!("{done}"),
+            Err(refused) => info!("an order is refused: {refused}"),
+        }
+        self.intent = Arc::new(self.maintenance.applied(&self.declared));
+        let done = done.map_err(|refused| refused.to_string());
+        // Who asked may be gone by then.
+        move || drop(answer.send(done))
+    }
+
+    /// Goes on with drains and drills; true when something changed.
+    pub(super) fn advance_maintenance(&mut self) -> bool {
+        let mut packets = BTreeMap::new();
+        for vif in self.maintenance.draining() {
+            let Some(slot) = self.slots.vifs.get(vif) else { continue };
+            match self.counters.traffic(Owner::new(OWNER_VIF, *slot)) {
+                Ok(traffic) => {
+                    packets.insert(vif.to_owned(), traffic.flows.iter().map(|flow| flow.packets).sum());
+                }
+                Err(error) => warn!("cannot see whether traffic of {vif} has gone: {error}"),
+            }
+        }
+        let changes = self.maintenance.advance(&packets, Instant::now());
+        if changes.is_empty() {
+            return false;
+        }
+        for change in &changes {
+            info!("{change}");
+        }
+        self.intent = Arc::new(self.maintenance.applied(&self.declared));
+        true
+    }
+}

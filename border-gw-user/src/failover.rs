@@ -1,0 +1,146 @@
+//! Failovers, measured by the gateway itself: what was lost, when its flows had another way, when everything had settled.
+//!
+//! Pure: time is an argument.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
+use std::net::IpAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::intent::Intent;
+use crate::kernel::{Lost, Observed};
+
+/// Failovers that are remembered.
+const MOST: usize = 100;
+/// Upper bounds of the histograms' buckets, in seconds.
+pub const BOUNDS: [f64; 12] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0];
+
+/// Why a line was given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A port has no carrier.
+    Port(String),
+    /// BFD says that a peer of a VIF is gone.
+    Bfd(String, IpAddr),
+    /// A peer of a VIF does not answer ARP or neighbour solicitations.
+    Neighbor(String, IpAddr),
+}
+
+impl Cause {
+    /// What was lost.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Port(_) => "port",
+            Self::Bfd(..) => "bfd",
+            Self::Neighbor(..) => "neighbor",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port(port) => write!(f, "port {port} has no carrier"),
+            Self::Bfd(vif, peer) => write!(f, "BFD lost peer {peer} of {vif}"),
+            Self::Neighbor(vif, peer) => write!(f, "peer {peer} of {vif} does not answer"),
+        }
+    }
+}
+
+/// One failover.
+#[derive(Clone, Debug)]
+pub struct Failover {
+    /// When it was detected.
+    pub at: SystemTime,
+    /// Why.
+    pub cause: Cause,
+    /// Groups whose buckets were rewritten.
+    pub groups: usize,
+    /// From the detection until the last bucket was rewritten: no packet goes to the dead line any more.
+    pub rerouted: Duration,
+    /// From the detection until no route leads over it, either; none while some do.
+    pub converged: Option<Duration>,
+    detected: Instant,
+    /// VIFs that it took.
+    vifs: BTreeSet<String>,
+}
+
+/// How long something took: how many were at most as long as each of [`BOUNDS`].
+#[derive(Clone, Debug, Default)]
+pub struct Histogram {
+    /// Cumulative counts.
+    pub buckets: [u64; BOUNDS.len()],
+    /// All.
+    pub count: u64,
+    /// Sum, in seconds.
+    pub sum: f64,
+}
+
+impl Histogram {
+    fn observe(&mut self, duration: Duration) {
+        let seconds = duration.as_secs_f64();
+        for (bucket, bound) in self.buckets.iter_mut().zip(BOUNDS) {
+            *bucket += u64::from(seconds <= bound);
+        }
+        self.count += 1;
+        self.sum += seconds;
+    }
+}
+
+/// All failovers since the daemon's start.
+#[derive(Clone, Debug, Default)]
+pub struct Failovers {
+    /// The last ones, the newest first.
+    pub last: VecDeque<Failover>,
+    /// From detection to buckets.
+    pub rerouted: Histogram,
+    /// From detection to routes.
+    pub converged: Histogram,
+}
+
+impl Failovers {
+    /// Remembers that what was lost at `detected` has left the buckets at `now`.
+    pub fn rerouted(
+        &mut self,
+        intent: &Intent,
+        lost: &Lost,
+        groups: usize,
+        at: SystemTime,
+        (detected, now): (Instant, Instant),
+    ) {
+        for cause in lost.causes() {
+            let rerouted = now - detected;
+            self.rerouted.observe(rerouted);
+            let vifs = vifs(intent, &cause);
+            self.last.push_front(Failover { at, cause, groups, rerouted, converged: None, detected, vifs });
+        }
+        self.last.truncate(MOST);
+    }
+
+    /// Looks whether the routes have followed, after a turn that ended at `now`.
+    pub fn converged(&mut self, observed: &Observed, now: Instant) {
+        for failover in self.last.iter_mut().filter(|failover| failover.converged.is_none()) {
+            let learned = observed.learned.values().flat_map(|learned| learned.routes.values());
+            let is_used = learned.flat_map(|hops| hops.iter()).any(|hop| failover.vifs.contains(&*hop.vif));
+            if !is_used {
+                let converged = now - failover.detected;
+                failover.converged = Some(converged);
+                self.converged.observe(converged);
+            }
+        }
+    }
+}
+
+/// The VIFs that a loss takes.
+fn vifs(intent: &Intent, cause: &Cause) -> BTreeSet<String> {
+    match cause {
+        Cause::Bfd(vif, _) | Cause::Neighbor(vif, _) => BTreeSet::from([vif.clone()]),
+        Cause::Port(port) => {
+            let all = intent.border_gateways.iter().flat_map(|gateway| &gateway.virtual_interfaces);
+            let on_port = all
+                .filter(|vif| intent.connection(&vif.connection).is_some_and(|line| line.interface == *port));
+            on_port.map(|vif| vif.name.clone()).collect()
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! One BIRD: as it is to be, and made so.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use log::{info, warn};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::conf::{self, Family, carried, session_name};
+use super::control::{self, Client, ControlError, INVALID, SETTLED};
+use super::process::{Place, program};
+use super::status::{self, BfdState, SessionStatus};
+use super::{Refused, RoutingError};
+use crate::intent::{BorderGateway, VirtualInterface};
+
+/// Longest wait for an answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Longest wait for a change of the configuration.
+const LONGEST_CHANGE: Duration = Duration::from_secs(20);
+/// How long after a restart BFD has to find its peers again, before those that it has not found count as gone.
+const BFD_RECOVERY: Duration = Duration::from_secs(5);
+/// Shortest time between two starts.
+const BETWEEN_STARTS: Duration = Duration::from_secs(2);
+
+/// The BIRD of a border gateway, as it is to be.
+#[derive(Clone, Debug)]
+pub(super) struct Bird {
+    border_gateway: String,
+    place: Place,
+    text: String,
+    /// Keys, which nobody may see.
+    secrets: Vec<String>,
+    /// Of `vifN`, by name of the virtual interface.
+    numbers: BTreeMap<String, u32>,
+    /// When it was started last by this daemon.
+    started: Option<Instant>,
+    /// It was started again, and sentinels are left as they are.
+    recovering: bool,
+    /// How often it was started again.
+    restarts: u64,
+}
+
+/// A family of a virtual interface, with the names of its session and table.
+type Carried = (String, String, Family);
+
+fn sessions(vif: &VirtualInterface, number: u32) -> Vec<Carried> {
+    let mut all = Vec::new();
+    for link in &vif.addresses {
+        let session = Family::of(link.peer);
+        for family in carried(vif, session) {
+            all.push((session_name(number, session), conf::table_name(number, *family), *family));
+        }
+    }
+    all
+}
+
+fn texts(lines: &[control::Line]) -> impl Iterator<Item = &str> {
+    lines.iter().map(|line| line.text.as_str())
+}
+
+/// Ends the BIRD of a border gateway, with the kernel routes that it wrote, and removes its files.
+pub(super) async fn end(gateway: &str, border_gateway: String) -> Result<(), RoutingError> {
+    let place = Place::new(gateway, &border_gateway);
+    let fail = |what| {
+        let border_gateway = border_gateway.clone();
+        move |cause| RoutingError::System { what, border_gateway, cause }
+    };
+    if let Some(process) = place.find() {
+        if process.in_namespace
+            && let Ok(text) = fs::read_to_string(place.config())
+            && let Err(error) = timeout(LONGEST_CHANGE, prepare_to_leave(&place, &text))
+                .await
+                .unwrap_or_else(|late| Err(io::Error::from(late).into()))
+        {
+            warn!("routes of BIRD of border gateway `{border_gateway}` may stay in the kernel: {error}");
+        }
+        place.end(process).await.map_err(fail("end"))?;
+        info!("BIRD of border gateway `{border_gateway}` was ended");
+    }
+    fs::remove_dir_all(&place.directory).map_err(fail("remove the files of"))
+}
+
+/// Has a running BIRD read a configuration, which is in force, and in its file, afterwards.
+async fn configure(place: &Place, text: &str) -> Result<(), ControlError> {
+    place.write_draft(text)?;
+    let mut client = Client::connect(&place.directory).await?;
+    client.command(&format!("configure \"{}\"", place.draft().display())).await?;
+    fs::rename(place.draft(), place.config())?;
+    Ok(())
+}
+
+/// Has a running BIRD forget what it wrote to the kernel when a protocol, or itself, ends from now on.
+async fn prepare_to_leave(place: &Place, text: &str) -> Result<(), ControlError> {
+    configure(place, &conf::leaving(text)).await?;
+    let mut client = Client::connect(&place.directory).await?;
+    // A change that waits for another would be replaced by the next one.
+    while !client.command("configure status").await?.iter().any(|line| line.code == SETTLED) {
+        sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+impl Bird {
+    /// What is to be for a border gateway; `before` is the same of before.
+    pub(super) fn new(
+        gateway_name: &str,
+        gateway: &BorderGateway,
+        text: String,
+        numbers: BTreeMap<String, u32>,
+        before: Option<Self>,
+    ) -> Self {
+        let keys = gateway.virtual_interfaces.iter().filter_map(|vif| vif.bgp.as_ref()?.password.as_ref());
+        Self {
+            border_gateway: gateway.name.clone(),
+            place: Place::new(gateway_name, &gateway.name),
+            text,
+            secrets: keys.map(|password| password.key.reveal().to_owned()).collect(),
+            numbers,
+            started: before.as_ref().and_then(|before| before.started),
+            recovering: before.as_ref().is_some_and(|before| before.recovering),
+            restarts: before.map_or(0, |before| before.restarts),
+        }
+    }
+
+    /// How often it was found dead and started again.
+    pub(super) fn restarts(&self) -> u64 {
+        self.restarts
+    }
+
+    /// Starts it where it does not run, and ends a recovery; a configuration that is the same is not even compared.
+    pub(super) async fn keep(&mut self) -> Result<(), RoutingError> {
+        let runs = self.place.find().is_some_and(|process| process.in_namespace);
+        if runs && !self.recovering { Ok(()) } else { self.settle().await }
+    }
+
+    /// Starts it, or has it read its configuration, where that is not so already.
+    pub(super) async fn settle(&mut self) -> Result<(), RoutingError> {
+        match self.place.find() {
+            Some(process) if process.in_namespace => self.change().await,
+            Some(stale) => {
+                // Its namespace was made anew: there is nothing to keep.
+                self.place.end(stale).await.map_err(self.fail("end"))?;
+                self.start(false).await
+            }
+            None => self.start(self.place.was_started()).await,
+        }
+    }
+
+    async fn change(&mut self) -> Result<(), RoutingError> {
+        let current = fs::read_to_string(self.place.config()).unwrap_or_default();
+        let is_recovering = current != self.text && current == conf::recovering(&self.text);
+        self.recovering = is_recovering && self.bfd_is_recovering().await;
+        if current == self.text || self.recovering {
+            return Ok(());
+        }
+        let program = self.program()?;
+        self.check(&program, &self.text).await?;
+        let work = async {
+            if conf::leaves_kernel(&current, &self.text) {
+                prepare_to_leave(&self.place, &current).await?;
+            }
+            configure(&self.place, &self.text).await
+        };
+        match timeout(LONGEST_CHANGE, work).await.unwrap_or_else(|late| Err(io::Error::from(late).into())) {
+            Err(ControlError::Refused { code: INVALID, text }) => Err(self.invalid(&text)),
+            other => other.map_err(self.control("change its configuration")),
+        }
+    }
+
+    async fn start(&mut self, recover: bool) -> Result<(), RoutingError> {
+        let program = self.program()?;
+        if self.started.is_some_and(|started| started.elapsed() < BETWEEN_STARTS) {
+            let said = format!(
+                "it ended soon after its start; see {}",
+                self.place.directory.join("bird.log").display()
+            );
+            return Err(RoutingError::Dead { border_gateway: self.border_gateway.clone(), said });
+        }
+        let text = if recover { conf::recovering(&self.text) } else { self.text.clone() };
+        self.check(&program, &text).await?;
+        fs::rename(self.place.draft(), self.place.config())
+            .map_err(self.fail("write the configuration of"))?;
+        self.started = Some(Instant::now());
+        if let Some(said) = self.place.start(&program, recover).await.map_err(self.fail("start"))? {
+            let said = self.redact(&said);
+            return Err(RoutingError::Dead { border_gateway: self.border_gateway.clone(), said });
+        }
+        if recover {
+            self.restarts += 1;
+            self.recovering = true;
+            warn!("BIRD of border gateway `{}` was gone, and is started again", self.border_gateway);
+        } else {
+            info!("BIRD of border gateway `{}` is started", self.border_gateway);
+        }
+        self.answers().await
+    }
+
+    /// Waits until it answers: it has left its parent by then, but may not have written its number yet.
+    async fn answers(&self) -> Result<(), RoutingError> {
+        let wait = async {
+            while self.place.find().is_none() {
+                sleep(Duration::from_millis(5)).await;
+            }
+            Client::connect(&self.place.directory).await.map(|_| ())
+        };
+        self.in_time("answer after its start", wait).await
+    }
+
+    /// Writes a configuration beside the one in force, and has BIRD read it.
+    async fn check(&self, program: &Path, text: &str) -> Result<(), RoutingError> {
+        self.place.write_draft(text).map_err(self.fail("write the configuration of"))?;
+        let checked = self.place.check(program, &self.place.draft()).await;
+        match checked.map_err(self.fail("check the configuration of"))? {
+            Some(said) => Err(self.invalid(&said)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether BFD has not found all of its peers again since a restart, and still has time for that.
+    async fn bfd_is_recovering(&self) -> bool {
+        let has_time = self.started.is_some_and(|started| started.elapsed() < BFD_RECOVERY);
+        let ask = async {
+            let mut client = Client::connect(&self.place.directory).await?;
+            client.command("show bfd sessions").await
+        };
+        let Ok(Ok(lines)) = timeout(PATIENCE, ask).await else { return has_time };
+        has_time && status::bfd(texts(&lines)).values().any(|session| session.state != BfdState::Up)
+    }
+
+    /// How its sessions are.
+    pub(super) async fn status(
+        &self,
+        vifs: Vec<&VirtualInterface>,
+    ) -> Result<Vec<(String, SessionStatus)>, RoutingError> {
+        let ask = async {
+            let mut client = Client::connect(&self.place.directory).await?;
+            let protocols = client.command("show protocols all").await?;
+            let protocols = status::protocols(texts(&protocols));
+            let bfd = if self.text.contains("protocol bfd ") {
+                status::bfd(texts(&client.command("show bfd sessions").await?))
+            } else {
+                BTreeMap::new()
+            };
+            let mut known = Vec::new();
+            for vif in vifs {
+                let Some(number) = self.numbers.get(&vif.name).copied() else { continue };
+                let mut limited = BTreeMap::new();
+                for (session, table, family) in sessions(vif, number) {
+                    let channel = protocols.get(&session).and_then(|it| it.channels.get(family.channel()));
+                    if vif.bgp.is_none() || channel.is_none_or(|channel| channel.filtered == 0) {
+                        continue;
+                    }
+                    let count = format!(
+                        "show route filtered table {table} protocol {session} where !defined(refused_because) count"
+                    );
+                    let count = status::count(texts(&client.command(&count).await?)).unwrap_or(0);
+                    limited.insert((session, family), count);
+                }
+                known.push((vif.name.clone(), status::vif(vif, number, &protocols, &bfd, &limited)));
+            }
+            Ok(known)
+        };
+        self.in_time("say how its sessions are", ask).await
+    }
+
+    /// What was refused from a virtual interface, at most so many of it.
+    pub(super) async fn refused(&self, vif: &VirtualInterface, most: usize) -> Result<Refused, RoutingError> {
+        let mut refused = Refused::default();
+        let ask = async {
+            for (session, table, _) in self.sessions(vif) {
+                let of = format!("filtered table {table} protocol {session}");
+                let mut client = Client::connect(&self.place.directory).await?;
+                let counted = client.command(&format!("show route {of} count")).await?;
+                refused.count += status::count(texts(&counted)).unwrap_or(0);
+                let room = most.saturating_sub(refused.routes.len());
+                let mut seen = 0;
+                let list = format!("show route all {of}");
+                let lines = client.part(&list, |line| {
+                    // One more tells that the one before is whole.
+                    seen += usize::from(status::is_route(&line.text));
+                    seen <= room
+                });
+                let routes = status::refused(texts(&lines.await?));
+                refused.routes.extend(routes.into_iter().take(room));
+            }
+            Ok(())
+        };
+        self.in_time("list what it refused", ask).await?;
+        Ok(refused)
+    }
+
+    /// Has the peers of a virtual interface announce everything again.
+    pub(super) async fn reload_in(&self, vif: &VirtualInterface) -> Result<(), RoutingError> {
+        let names: BTreeSet<String> = self.sessions(vif).into_iter().map(|(session, ..)| session).collect();
+        let ask = async {
+            let mut client = Client::connect(&self.place.directory).await?;
+            for session in names {
+                client.command(&format!("reload in {session}")).await?;
+            }
+            Ok(())
+        };
+        self.in_time("take in refused routes (a peer has to know route refresh for that, RFC 2918)", ask)
+            .await
+    }
+
+    fn sessions(&self, vif: &VirtualInterface) -> Vec<Carried> {
+        self.numbers.get(&vif.name).map_or_else(Vec::new, |number| sessions(vif, *number))
+    }
+
+    async fn in_time<T>(
+        &self,
+        what: &'static str,
+        work: impl Future<Output = Result<T, ControlError>>,
+    ) -> Result<T, RoutingError> {
+        let result = timeout(PATIENCE, work).await.unwrap_or_else(|late| Err(io::Error::from(late).into()));
+        result.map_err(self.control(what))
+    }
+
+    fn program(&self) -> Result<PathBuf, RoutingError> {
+        program().ok_or_else(|| RoutingError::Missing(self.border_gateway.clone()))
+    }
+
+    /// BIRD may quote what it cannot read.
+    fn redact(&self, said: &str) -> String {
+        self.secrets.iter().fold(said.to_owned(), |said, secret| said.replace(secret, "(secret)"))
+    }
+
+    fn invalid(&self, said: &str) -> RoutingError {
+        RoutingError::Invalid { border_gateway: self.border_gateway.clone(), said: self.redact(said) }
+    }
+
+    fn fail(&self, what: &'static str) -> impl FnOnce(io::Error) -> RoutingError + use<> {
+        let border_gateway = self.border_gateway.clone();
+        move |cause| RoutingError::System { what, border_gateway, cause }
+    }
+
+    fn control(&self, what: &'static str) -> impl FnOnce(ControlError) -> RoutingError + use<> {
+        let border_gateway = self.border_gateway.clone();
+        move |cause| RoutingError::Control { what, border_gateway, cause }
+    }
+}

@@ -1,0 +1,204 @@
+//! A BIRD process: started in a border gateway's network namespace, known again, ended.
+
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::conf;
+use super::control::SOCKET;
+use crate::kernel::netns;
+
+/// Where BIRD is, beside the search path: a service's may lack it.
+const PLACES: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/sbin"];
+/// Longest time for a start or a check.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a BIRD that is asked to end may take: it says good-bye to its peers.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Where the BIRD of a border gateway is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Network namespace, by name.
+    pub(super) namespace: String,
+    /// Its configuration, control socket, process number and log.
+    pub(super) directory: PathBuf,
+}
+
+/// A process that is the BIRD of a place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Process {
+    pid: Pid,
+    /// Whether it is in the namespace that has that name now.
+    pub(super) in_namespace: bool,
+}
+
+impl Place {
+    pub(super) fn new(gateway: &str, border_gateway: &str) -> Self {
+        Self {
+            namespace: format!("{gateway}.{border_gateway}"),
+            directory: conf::directory(gateway, border_gateway),
+        }
+    }
+
+    /// The configuration in force.
+    pub(super) fn config(&self) -> PathBuf {
+        self.directory.join("bird.conf")
+    }
+
+    /// The configuration that is to be.
+    pub(super) fn draft(&self) -> PathBuf {
+        self.directory.join("bird.conf.new")
+    }
+
+    fn pid_file(&self) -> PathBuf {
+        self.directory.join("bird.pid")
+    }
+
+    /// Whether a BIRD was started here since the machine was.
+    pub(super) fn was_started(&self) -> bool {
+        self.pid_file().exists()
+    }
+
+    /// Writes the configuration that is to be, which holds keys: for us alone.
+    pub(super) fn write_draft(&self, text: &str) -> io::Result<()> {
+        if let Some(parent) = self.directory.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        match DirBuilder::new().mode(0o700).create(&self.directory) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::set_permissions(&self.directory, Permissions::from_mode(0o700))?;
+            }
+            other => other?,
+        }
+        match fs::remove_file(self.draft()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.draft())?;
+        file.write_all(text.as_bytes())
+    }
+
+    /// The BIRD that runs here.
+    pub(super) fn find(&self) -> Option<Process> {
+        if !self.config().exists() {
+            return None;
+        }
+        let told = fs::read_to_string(self.pid_file()).ok().and_then(|text| text.trim().parse().ok());
+        if let Some(process) = told.and_then(|pid| self.recognize(pid)) {
+            return Some(process);
+        }
+        let entries = fs::read_dir("/proc").ok()?;
+        let mut pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        pids.find_map(|pid| self.recognize(pid))
+    }
+
+    /// Whether a process is the BIRD of this place: numbers are used again.
+    fn recognize(&self, pid: i32) -> Option<Process> {
+        let process = PathBuf::from(format!("/proc/{pid}"));
+        if pid <= 0 || fs::metadata(&process).ok()?.uid() != geteuid().as_raw() {
+            return None;
+        }
+        // After an upgrade it ends with ` (deleted)`. A process that has ended and waits for its parent has none.
+        let program = fs::read_link(process.join("exe")).ok()?;
+        if !program.file_name()?.to_str()?.starts_with("bird") {
+            return None;
+        }
+        let arguments = fs::read(process.join("cmdline")).ok()?;
+        let config = self.config();
+        let is_ours = arguments
+            .split(|byte| *byte == 0)
+            .any(|argument| argument == config.as_os_str().as_encoded_bytes());
+        if !is_ours {
+            return None;
+        }
+        let identity = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+        let namespace = identity(&netns::path(&self.namespace));
+        let in_namespace = namespace.is_some() && identity(&process.join("ns/net")) == namespace;
+        Some(Process { pid: Pid::from_raw(pid), in_namespace })
+    }
+
+    /// Ends a BIRD; kernel routes stay where its configuration says so.
+    pub(super) async fn end(&self, process: Process) -> io::Result<()> {
+        let asked = Instant::now();
+        let mut signal = Signal::SIGTERM;
+        loop {
+            // Looked at again before each signal.
+            if self.recognize(process.pid.as_raw()).is_none() {
+                return Ok(());
+            }
+            if signal == Signal::SIGTERM || asked.elapsed() > FAREWELL {
+                kill(process.pid, signal)?;
+                signal = Signal::SIGKILL;
+            }
+            if asked.elapsed() > 2 * FAREWELL {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "it does not end"));
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Whether BIRD can read a configuration: nothing, or what it says.
+    pub(super) async fn check(&self, bird: &Path, config: &Path) -> io::Result<Option<String>> {
+        let mut command = tokio::process::Command::new(bird);
+        command.arg("-p").arg("-c").arg(config).stdin(Stdio::null()).env_clear().kill_on_drop(true);
+        Ok(complaint(&timeout(PATIENCE, command.output()).await.map_err(io::Error::from)??))
+    }
+
+    /// Starts BIRD with the configuration in force; with `recover` it leaves kernel routes alone until its peers are back.
+    /// Nothing, or what it says.
+    pub(super) async fn start(&self, bird: &Path, recover: bool) -> io::Result<Option<String>> {
+        let mut command = Command::new(bird);
+        command.arg("-c").arg(self.config()).args(["-s", SOCKET, "-P", "bird.pid"]);
+        if recover {
+            command.arg("-R");
+        }
+        // BIRD leaves its parent, its session and its standard streams; what it says before that is an error.
+        command.current_dir(&self.directory).stdin(Stdio::null()).env_clear();
+        // SAFETY: between fork and exec this is one system call; it allocates nothing and takes no lock.
+        unsafe { command.pre_exec(inherit_nothing) };
+        let namespace = self.namespace.clone();
+        let start = tokio::task::spawn_blocking(move || netns::inside(&namespace, move || command.output()));
+        let output = timeout(PATIENCE, start).await.map_err(io::Error::from)?.map_err(io::Error::other)??;
+        Ok(complaint(&output))
+    }
+}
+
+/// What a command that failed said.
+fn complaint(output: &Output) -> Option<String> {
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.trim().trim_start_matches("bird: ");
+    (!output.status.success())
+        .then(|| if said.is_empty() { output.status.to_string() } else { said.to_owned() })
+}
+
+/// Has every descriptor but the standard streams closed at `exec`.
+fn inherit_nothing() -> io::Result<()> {
+    // SAFETY: only flags of descriptors are changed, all of which are this process's own.
+    let result =
+        unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The program.
+pub(super) fn program() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let directories = std::env::split_paths(&path).chain(PLACES.iter().map(PathBuf::from));
+    directories.map(|directory| directory.join("bird")).find(|file| file.is_file())
+}
+
+/// Names of the border gateways of a gateway that have, or had, a BIRD.
+pub(super) fn started(gateway: &str) -> Vec<String> {
+    let directory = conf::directory(gateway, "");
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let has_bird = |name: &String| Place::new(gateway, name).config().exists();
+    names.filter(has_bird).collect()
+}

@@ -1,0 +1,199 @@
+//! What becomes of routing daemons and lines: crashes, drains, a daemon of the operator's own.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+use border_gw_tests::customers::{self, A, B, C, KEY, Line, Pings, comes_up, inside, learns, router};
+use border_gw_tests::daemon::{Daemon, binary};
+use border_gw_tests::metrics::Scrape;
+use border_gw_tests::netns::{Netns, output};
+use border_gw_tests::peer::{Kind, Peer, PeerConfig};
+use border_gw_tests::privileges::require_root;
+use border_gw_tests::proof::eventually;
+use border_gw_tests::testbed::Testbed;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+const LAN: [&str; 2] = ["172.16.0.1", "fd00:a::1"];
+
+fn of_a(lines: &[Line]) -> PeerConfig {
+    router(lines, &LAN).unwrap().announce(&["172.16.0.0/16", "fd00:a::/48"])
+}
+
+/// The only BIRD of a border gateway.
+fn bird(testbed: &Testbed, gateway: &str) -> Pid {
+    let found = inside(testbed, gateway).processes("bird");
+    assert_eq!(found.len(), 1, "BIRDs of {gateway}");
+    found[0]
+}
+
+fn is_reached(from: &Netns, daemon: &Daemon) {
+    for to in LAN {
+        eventually(&format!("{} reaches {to}", from.name), || {
+            Ok(from.succeeds(&format!("ping -q -c 3 -i 0.05 -W 1 {to}")))
+        })
+        .unwrap_or_else(|error| panic!("{error:#}\n{}", daemon.log()));
+    }
+}
+
+/// A gateway and customers a and b, a with BFD on both sides (graceful), b without.
+fn with_two_customers() -> (Testbed, Daemon, [Peer; 2]) {
+    require_root();
+    let keys = [A, B, C].map(|line| line.bgp_with_key(""));
+    let bfd = "bfd: {interval: 50ms, multiplier: 3}";
+    let of_vifs: [(Line, &[&str]); 3] = [(A, &[&keys[0], bfd]), (B, &[&keys[1], bfd]), (C, &[&keys[2]])];
+    let (testbed, daemon) = customers::testbed(&of_vifs, |text| text).unwrap();
+    let a = of_a(&[A, B]).password(KEY).bfd(50, 3);
+    let a = Peer::start(&testbed.cust_a, Kind::Bird, a).unwrap();
+    let c = Peer::start(&testbed.cust_b, Kind::Frr, of_a(&[C]).password(KEY)).unwrap();
+    for peer in [&a, &c] {
+        comes_up(peer, &daemon).unwrap();
+    }
+    learns(&daemon, "bgw-1", &[("172.16.0.0/16", &["vif-a", "vif-b"]), ("fd00:a::/48", &["vif-a", "vif-b"])])
+        .unwrap();
+    learns(&daemon, "bgw-2", &[("172.16.0.0/16", &["vif-c"]), ("fd00:a::/48", &["vif-c"])]).unwrap();
+    is_reached(&testbed.vpc(&testbed.host1, 5001), &daemon);
+    is_reached(&testbed.vpc(&testbed.host2, 5003), &daemon);
+    eventually("BFD is up on both lines", || {
+        let said = a.birdc("show bfd sessions")?;
+        Ok(said.lines().filter(|line| line.split_whitespace().nth(2) == Some("Up")).count() == 4)
+    })
+    .unwrap_or_else(|error| panic!("{error:#}\n{}", a.birdc("show bfd sessions").unwrap()));
+    (testbed, daemon, [a, c])
+}
+
+/// Pings from a host of each customer's VPC.
+fn pings(testbed: &Testbed) -> [Pings; 2] {
+    [(&testbed.host1, 5001), (&testbed.host2, 5003)]
+        .map(|(host, vni)| Pings::start(&testbed.vpc(host, vni), &LAN).unwrap())
+}
+
+fn lost(pings: [Pings; 2]) -> [u64; 2] {
+    pings.map(|pings| pings.lost().unwrap())
+}
+
+#[test]
+fn kill_9_of_bird_leaves_forwarding_and_sessions_come_back() {
+    let (testbed, daemon, peers) = with_two_customers();
+    let pings = pings(&testbed);
+    for (gateway, peer) in [("bgw-1", &peers[0]), ("bgw-2", &peers[1])] {
+        let killed = bird(&testbed, gateway);
+        kill(killed, Signal::SIGKILL).unwrap();
+        eventually("another BIRD runs", || {
+            Ok(inside(&testbed, gateway).processes("bird").iter().any(|found| *found != killed))
+        })
+        .unwrap_or_else(|error| panic!("{error:#}\n{}", daemon.log()));
+        comes_up(peer, &daemon).unwrap();
+        // What is stale is forgotten some time after the sessions are back: nothing may go then, either.
+        std::thread::sleep(std::time::Duration::from_secs(3));
+        assert!(peer.is_established().unwrap());
+    }
+    learns(&daemon, "bgw-1", &[("172.16.0.0/16", &["vif-a", "vif-b"]), ("fd00:a::/48", &["vif-a", "vif-b"])])
+        .unwrap();
+    learns(&daemon, "bgw-2", &[("172.16.0.0/16", &["vif-c"]), ("fd00:a::/48", &["vif-c"])]).unwrap();
+    assert_eq!(lost(pings), [0, 0], "lost of customers with graceful BFD, and without BFD\n{}", daemon.log());
+}
+
+#[test]
+fn kill_9_of_the_gateway_leaves_bird_its_sessions_and_forwarding() {
+    let (testbed, mut daemon, peers) = with_two_customers();
+    let birds = ["bgw-1", "bgw-2"].map(|gateway| bird(&testbed, gateway));
+    let since = peers[0].birdc("show protocols").unwrap();
+    let pings = pings(&testbed);
+    daemon.kill();
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert!(peers.iter().all(|peer| peer.is_established().unwrap()), "while no daemon runs");
+    daemon.restart().unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    learns(&daemon, "bgw-1", &[("172.16.0.0/16", &["vif-a", "vif-b"]), ("fd00:a::/48", &["vif-a", "vif-b"])])
+        .unwrap();
+    assert_eq!(["bgw-1", "bgw-2"].map(|gateway| bird(&testbed, gateway)), birds, "the BIRDs are adopted");
+    assert_eq!(peers[0].birdc("show protocols").unwrap(), since, "no session was reset");
+    assert_eq!(lost(pings), [0, 0], "{}", daemon.log());
+    // What runs is still ours to change.
+    let text = std::fs::read_to_string(&testbed.config).unwrap();
+    let text = text.replacen("    asn: 65000\n", "    asn: 65000\n    advertise: [10.99.0.0/16]\n", 1);
+    std::fs::write(&testbed.config, text).unwrap();
+    eventually("a new prefix is announced", || Ok(peers[0].received()?.contains("10.99.0.0/16")))
+        .unwrap_or_else(|error| panic!("{error:#}\n{}", daemon.log()));
+    assert!(peers[0].is_established().unwrap());
+}
+
+fn border_gw(testbed: &Testbed, words: &str) -> String {
+    let line = format!("{} {words} --config {}", binary().display(), testbed.config.display());
+    output(&mut testbed.server.command(&line)).unwrap()
+}
+
+fn packets(testbed: &Testbed, vif: &str) -> u64 {
+    let scrape = Scrape::of(&testbed.server).unwrap();
+    scrape.sum("border_gw_vif_packets_total", &[("vif", vif)])
+}
+
+#[test]
+fn a_drained_line_loses_nothing_and_comes_back() {
+    let (testbed, daemon, [peer, _other]) = with_two_customers();
+    let host = testbed.vpc(&testbed.host1, 5001);
+    let pings = Pings::start(&host, &LAN).unwrap();
+    border_gw(&testbed, "drain vif-a");
+    // RFC 8326: first it is said that the line is about to go.
+    eventually("the community of a graceful shutdown, or the end of the session", || {
+        let route = peer.birdc("show route protocol peer0 all")?;
+        Ok(route.contains("(65535,0)") || peer.established()? == 2)
+    })
+    .unwrap_or_else(|error| panic!("{error:#}\n{}", daemon.log()));
+    let both: &[&str] = &["vif-b"];
+    learns(&daemon, "bgw-1", &[("172.16.0.0/16", both), ("fd00:a::/48", both)]).unwrap();
+    eventually("its sessions go down, those of the other line stay", || {
+        let said = peer.birdc("show protocols")?;
+        let is_up =
+            |name: &str| said.lines().any(|line| line.starts_with(name) && line.contains("Established"));
+        Ok(["peer0", "peer1", "peer2", "peer3"].map(is_up) == [false, true, false, true])
+    })
+    .unwrap_or_else(|error| panic!("{error:#}\n{}", daemon.log()));
+    let before = packets(&testbed, "vif-a");
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    assert_eq!(packets(&testbed, "vif-a"), before, "nothing goes over a drained line");
+    border_gw(&testbed, "undrain vif-a");
+    comes_up(&peer, &daemon).unwrap();
+    let both: &[&str] = &["vif-a", "vif-b"];
+    learns(&daemon, "bgw-1", &[("172.16.0.0/16", both), ("fd00:a::/48", both)]).unwrap();
+    assert_eq!(pings.lost().unwrap(), 0, "{}", daemon.log());
+}
+
+#[test]
+fn the_operator_s_own_frr_in_the_namespace() {
+    require_root();
+    let external = |text: String| {
+        text.replacen(
+            "  - name: bgw-1\n    asn: 65000\n",
+            "  - name: bgw-1\n    asn: 65000\n    routing: external\n",
+            1,
+        )
+    };
+    let (testbed, daemon) = customers::testbed(&[], external).unwrap();
+    let sessions = [A, B].iter().flat_map(|line| {
+        let net = line.net;
+        [
+            (format!("169.254.{net}.2"), format!("169.254.{net}.1")),
+            (format!("fd00:{net}::2"), format!("fd00:{net}::1")),
+        ]
+    });
+    let sessions: Vec<_> = sessions.collect();
+    let sessions: Vec<_> = sessions.iter().map(|(local, remote)| (local.as_str(), remote.as_str())).collect();
+    let own = PeerConfig::new(65000, A.asn, &sessions).unwrap().announce(&["10.1.0.0/16", "fd00:1::/48"]);
+    let namespace = inside(&testbed, "bgw-1");
+    let own = Peer::start(&namespace, Kind::Frr, own.password(KEY)).unwrap();
+    let mut peer = Peer::start(&testbed.cust_a, Kind::Bird, of_a(&[A, B]).password(KEY)).unwrap();
+    comes_up(&own, &daemon).unwrap();
+    comes_up(&peer, &daemon).unwrap();
+    assert!(namespace.processes("bird").is_empty(), "no BIRD runs beside it");
+    let both: &[&str] = &["vif-a", "vif-b"];
+    learns(&daemon, "bgw-1", &[("172.16.0.0/16", both), ("fd00:a::/48", both)])
+        .unwrap_or_else(|error| panic!("{error:#}\n{}", namespace.run("ip route").unwrap()));
+    let host = testbed.vpc(&testbed.host1, 5001);
+    is_reached(&host, &daemon);
+    // What FRR takes is looked at again: a host of a VPC is nobody else's.
+    peer.announce(&["10.1.0.10/32".into(), "172.20.0.0/16".into()]).unwrap();
+    learns(&daemon, "bgw-1", &[("172.16.0.0/16", both), ("172.20.0.0/16", both), ("fd00:a::/48", both)])
+        .unwrap();
+    peer.withdraw(&["172.16.0.0/16", "172.20.0.0/16"]).unwrap();
+    learns(&daemon, "bgw-1", &[("fd00:a::/48", both)]).unwrap();
+}
