@@ -72,7 +72,8 @@ pub enum What {
     Failovers,
     /// BGP sessions: state, prefixes accepted, refused and announced
     Bgp,
-    /// Routes of a virtual interface that are refused, and why; `show refused VIF`
+    /// Refused routes: what `show bgp VIF --refused` shows
+    #[value(skip)]
     Refused,
     /// Each peer from its port up to a ping
     Health,

@@ -32,7 +32,7 @@ pub use self::bandwidth::{MAX_BURST, MAX_RATE, MIN_RATE, default_burst};
 use self::diagnostic::Place;
 pub use self::diagnostic::{Diagnostic, Errors};
 pub use self::document::DEFAULT_CONTROL;
-pub use self::routing::{Accept, Bfd, Bgp, Community, Drain, Password, Routing, Secret};
+pub use self::routing::{Accept, Bfd, Bgp, Community, Drain, MAX_LEARNED_GROUPS, Password, Routing, Secret};
 pub use self::sources::{Places, Sources};
 
 /// Reads a configuration file, everything that it names, and checks all of it.

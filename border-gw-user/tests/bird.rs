@@ -317,7 +317,7 @@ async fn what_was_killed_is_back_and_the_kernel_keeps_its_routes() {
 async fn a_wrong_or_missing_key_is_no_session() {
     let mut net = Net::new("key");
     net.customer(1, &["169.254.10.2/29"], &["169.254.10.1/29"]);
-    let vif = "[{name: vif-a, connection: line-a, vlan: 100, bgp: {asn: 65010, password_file: a.key, ttl_security: true}, \
+    let vif = "[{name: vif-a, connection: line-a, vlan: 100, bgp: {asn: 65010, password_file: a.key, ttl_security: true, hold_time: 3s}, \
                addresses: [{local: 169.254.10.2/29, peer: 169.254.10.1}]}]";
     let intent = net.intent(vif);
     let mut routing = Routing::new(&net.gateway);
@@ -351,7 +351,7 @@ async fn a_wrong_or_missing_key_is_no_session() {
 #[tokio::test]
 async fn bird_takes_every_option_and_a_wrong_configuration_leaves_what_runs() {
     let net = Net::new("wide");
-    let bgp = "bgp: {asn: 4200000010, password_file: a.key, max_prefixes: 1000000, hold_time: 3s, local_preference: 4294967295, \
+    let bgp = "bgp: {asn: 4200000010, password_file: a.key, max_prefixes: 100000, hold_time: 3s, local_preference: 4294967295, \
                prepend: 10, ttl_security: true, graceful_restart: false, accept: [default_route, bogons, own_asn]}";
     let vif = |name: &str, vlan: u32, sections: &str, addresses: &str| {
         format!("{{name: {name}, connection: line-a, vlan: {vlan}, {sections}, addresses: [{addresses}]}}")

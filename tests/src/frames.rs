@@ -23,6 +23,14 @@ pub fn udp(from: &str, to: &str, ports: (u16, u16), ttl: u8, len: usize) -> anyh
     Ok(packet)
 }
 
+/// An IPv4 packet that opens a TCP connection.
+pub fn syn(from: Ipv4Addr, to: Ipv4Addr, ports: (u16, u16), ttl: u8) -> anyhow::Result<Vec<u8>> {
+    let mut packet = Vec::new();
+    let builder = PacketBuilder::ipv4(from.octets(), to.octets(), ttl).tcp(ports.0, ports.1, 1, 64_000).syn();
+    builder.write(&mut packet, &[])?;
+    Ok(packet)
+}
+
 /// Gives an IPv4 packet, whose DSCP and ECN are 0, others.
 pub fn set_class(packet: &mut [u8], class: u8) {
     packet[1] = class;

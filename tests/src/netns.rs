@@ -262,6 +262,7 @@ pub fn remove_run(run: &str) {
     remove(&names);
     drop(fs::remove_dir_all(Path::new("/sys/fs/bpf/border-gw").join(run)));
     drop(fs::remove_dir_all(Path::new("/run/border-gw").join(run)));
+    drop(fs::remove_dir_all(Path::new("/run/border-gw").join(format!("{run}-peers"))));
     drop(fs::remove_file(Path::new("/run/border-gw").join(format!("{run}.lock"))));
 }
 

@@ -202,7 +202,8 @@ impl Peer {
     /// Starts a router in a namespace of a run.
     pub fn start(netns: &Netns, kind: Kind, config: PeerConfig) -> anyhow::Result<Self> {
         let run = netns.name.split(['-', '.']).next().unwrap_or(&netns.name);
-        let directory = Path::new("/run/border-gw").join(run).join(format!("peer-{}", netns.name));
+        // Not in the directory of the gateway, whose BIRDs are the gateway's.
+        let directory = Path::new("/run/border-gw").join(format!("{run}-peers")).join(&netns.name);
         stop::make(|| fs::create_dir_all(&directory))?;
         let mut peer = Self { kind, config, netns: netns.name.clone(), directory, processes: Vec::new() };
         peer.restart()?;

@@ -1,8 +1,11 @@
 //! What becomes of routing daemons and lines: crashes, drains, a daemon of the operator's own.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
-use border_gw_tests::customers::{self, A, B, C, KEY, Line, Pings, comes_up, inside, learns, router};
+use std::time::{Duration, Instant};
+
+use border_gw_tests::customers::{self, A, B, C, D, KEY, Line, Pings, comes_up, inside, learns, router};
 use border_gw_tests::daemon::{Daemon, binary};
+use border_gw_tests::frames::{Raw, arp_request, ethernet, mac_of, syn};
 use border_gw_tests::metrics::Scrape;
 use border_gw_tests::netns::{Netns, output};
 use border_gw_tests::peer::{Kind, Peer, PeerConfig};
@@ -43,7 +46,7 @@ fn with_two_customers() -> (Testbed, Daemon, [Peer; 2]) {
     let (testbed, daemon) = customers::testbed(&of_vifs, |text| text).unwrap();
     let a = of_a(&[A, B]).password(KEY).bfd(50, 3);
     let a = Peer::start(&testbed.cust_a, Kind::Bird, a).unwrap();
-    let c = Peer::start(&testbed.cust_b, Kind::Frr, of_a(&[C]).password(KEY)).unwrap();
+    let c = Peer::start(&testbed.cust_b, Kind::Bird, of_a(&[C]).password(KEY)).unwrap();
     for peer in [&a, &c] {
         comes_up(peer, &daemon).unwrap();
     }
@@ -83,7 +86,7 @@ fn kill_9_of_bird_leaves_forwarding_and_sessions_come_back() {
         .unwrap_or_else(|error| panic!("{error:#}\n{}", daemon.log()));
         comes_up(peer, &daemon).unwrap();
         // What is stale is forgotten some time after the sessions are back: nothing may go then, either.
-        std::thread::sleep(std::time::Duration::from_secs(3));
+        std::thread::sleep(Duration::from_secs(3));
         assert!(peer.is_established().unwrap());
     }
     learns(&daemon, "bgw-1", &[("172.16.0.0/16", &["vif-a", "vif-b"]), ("fd00:a::/48", &["vif-a", "vif-b"])])
@@ -99,15 +102,17 @@ fn kill_9_of_the_gateway_leaves_bird_its_sessions_and_forwarding() {
     let since = peers[0].birdc("show protocols").unwrap();
     let pings = pings(&testbed);
     daemon.kill();
-    std::thread::sleep(std::time::Duration::from_secs(2));
+    std::thread::sleep(Duration::from_secs(2));
     assert!(peers.iter().all(|peer| peer.is_established().unwrap()), "while no daemon runs");
+    assert_eq!(lost(pings), [0, 0], "while no daemon runs");
+    let pings = self::pings(&testbed);
     daemon.restart().unwrap();
-    std::thread::sleep(std::time::Duration::from_secs(2));
+    std::thread::sleep(Duration::from_secs(2));
     learns(&daemon, "bgw-1", &[("172.16.0.0/16", &["vif-a", "vif-b"]), ("fd00:a::/48", &["vif-a", "vif-b"])])
         .unwrap();
     assert_eq!(["bgw-1", "bgw-2"].map(|gateway| bird(&testbed, gateway)), birds, "the BIRDs are adopted");
     assert_eq!(peers[0].birdc("show protocols").unwrap(), since, "no session was reset");
-    assert_eq!(lost(pings), [0, 0], "{}", daemon.log());
+    assert_eq!(lost(pings), [0, 0], "while another daemon starts\n{}", daemon.log());
     // What runs is still ours to change.
     let text = std::fs::read_to_string(&testbed.config).unwrap();
     let text = text.replacen("    asn: 65000\n", "    asn: 65000\n    advertise: [10.99.0.0/16]\n", 1);
@@ -149,13 +154,64 @@ fn a_drained_line_loses_nothing_and_comes_back() {
     })
     .unwrap_or_else(|error| panic!("{error:#}\n{}", daemon.log()));
     let before = packets(&testbed, "vif-a");
-    std::thread::sleep(std::time::Duration::from_secs(1));
+    std::thread::sleep(Duration::from_secs(1));
     assert_eq!(packets(&testbed, "vif-a"), before, "nothing goes over a drained line");
     border_gw(&testbed, "undrain vif-a");
     comes_up(&peer, &daemon).unwrap();
     let both: &[&str] = &["vif-a", "vif-b"];
     learns(&daemon, "bgw-1", &[("172.16.0.0/16", both), ("fd00:a::/48", both)]).unwrap();
     assert_eq!(pings.lost().unwrap(), 0, "{}", daemon.log());
+}
+
+/// SYNs from the declared peer and from strangers, and ARP requests of the declared peer: on the line of customer d.
+fn flood_of(testbed: &Testbed) -> Vec<Vec<u8>> {
+    let (to, from) = (mac_of(&testbed.server, "eth3").unwrap(), mac_of(&testbed.cust_d, "eth0").unwrap());
+    let (peer, own) = ("169.254.13.1".parse().unwrap(), "169.254.13.2".parse().unwrap());
+    let frame = |number: u16| match number % 4 {
+        0 => ethernet([0xff; 6], from, Some(300), 0x0806, &arp_request(from, peer, own)),
+        1 => {
+            let stranger = std::net::Ipv4Addr::from(0xac12_0000 + u32::from(number));
+            ethernet(to, from, Some(300), 0x0800, &syn(stranger, own, (20_000 + number, 179), 255).unwrap())
+        }
+        _ => ethernet(to, from, Some(300), 0x0800, &syn(peer, own, (20_000 + number, 179), 255).unwrap()),
+    };
+    (0..4096).map(frame).collect()
+}
+
+#[test]
+fn a_flood_of_syns_and_arps_flaps_no_session() {
+    require_root();
+    let keys = [A, C, D].map(|line| line.bgp_with_key(", hold_time: 9s"));
+    let bfd = "bfd: {interval: 300ms, multiplier: 3}";
+    let of_vifs: [(Line, &[&str]); 3] = [(A, &[&keys[0], bfd]), (C, &[&keys[1], bfd]), (D, &[&keys[2], bfd])];
+    let (testbed, daemon) = customers::testbed(&of_vifs, |text| text).unwrap();
+    let start = |netns, line| {
+        let config = router(&[line], &[]).unwrap().password(KEY).bfd(300, 3);
+        let peer = Peer::start(netns, Kind::Bird, config).unwrap();
+        comes_up(&peer, &daemon).unwrap();
+        peer
+    };
+    let peers = [start(&testbed.cust_a, A), start(&testbed.cust_b, C), start(&testbed.cust_d, D)];
+    // Protocols and BFD sessions with the times of their last changes.
+    let view = |peer: &Peer| {
+        let view = ["show protocols", "show bfd sessions"].map(|command| peer.birdc(command).unwrap());
+        // What a session of BFD counts down is no state.
+        let words = |line: &str| line.split_whitespace().take(4).collect::<Vec<_>>().join(" ");
+        view.concat().lines().map(words).collect::<Vec<_>>().join("\n")
+    };
+    for peer in &peers {
+        eventually("BFD is up", || Ok(peer.birdc("show bfd sessions")?.matches("Up").count() == 2)).unwrap();
+    }
+    let before: Vec<_> = peers.iter().map(view).collect();
+    let frames = flood_of(&testbed);
+    let line = Raw::open(&testbed.cust_d, "eth0").unwrap();
+    let (mut sent, started) = (0, Instant::now());
+    while started.elapsed() < Duration::from_secs(30) {
+        sent += line.send(&frames);
+    }
+    let after: Vec<_> = peers.iter().map(view).collect();
+    assert_eq!(after, before, "after {sent} packets\n{}", daemon.log());
+    assert!(sent > 1_000_000, "{sent} packets are no flood");
 }
 
 #[test]

@@ -80,7 +80,7 @@ mod tests {
             ),
             (
                 list_privileged(everything),
-                "nextest list --workspace --message-format oneline -E package(border-gw-tests) & kind(test)",
+                "nextest list --workspace --message-format oneline -E package(border-gw-tests) & kind(test) | package(border-gw-user) & binary(bird)",
             ),
         ] {
             assert_eq!(words(&command), want);

@@ -28,9 +28,11 @@ pub struct Show {
     /// What to show
     #[arg(value_enum)]
     pub what: What,
-    /// Virtual interface, for `refused`
-    #[arg(required_if_eq("what", "refused"))]
+    /// Of this virtual interface alone
     pub vif: Option<String>,
+    /// With `bgp` and a virtual interface: the routes that are refused, and why
+    #[arg(long, requires = "vif")]
+    pub refused: bool,
     /// Of which daemon
     #[command(flatten)]
     pub daemon: Daemon,
@@ -86,6 +88,11 @@ pub enum Error {
         /// Why.
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Arguments that do not go together.
+    #[error(
+        "`show {0}` knows no such argument: a virtual interface goes with vifs, bgp and health, `--refused` with `bgp VIF`"
+    )]
+    Combination(&'static str),
     /// The daemon says no.
     #[error("the daemon says no: {0}")]
     Refused(String),
@@ -97,17 +104,43 @@ pub enum Error {
 /// Shows it.
 pub async fn show(arguments: Show) -> Result<(), Error> {
     let path = arguments.daemon.socket()?;
-    let mut page = format!("/v1/{}", arguments.what.name());
-    if let Some(vif) = arguments.vif.as_deref().filter(|_| arguments.what == What::Refused) {
-        page = format!("{page}/{}", name_in_path(vif));
-    }
+    let (what, page) = arguments.page()?;
     let text = ask(&path, Method::GET, &page, 2 * PATIENCE).await?;
-    if arguments.json {
-        return Ok(print(|out| writeln!(out, "{text}"))?);
-    }
-    let rows: Value =
+    let mut rows: Value =
         serde_json::from_str(&text).map_err(|cause| Error::Answer { path, cause: cause.into() })?;
-    Ok(print(|out| writeln!(out, "{}", table(arguments.what, &rows, width())))?)
+    if let Some(vif) = arguments.vif.as_deref().filter(|_| what != What::Refused) {
+        rows = of_vif(rows, vif);
+    }
+    if arguments.json {
+        return Ok(print(|out| writeln!(out, "{rows}"))?);
+    }
+    Ok(print(|out| writeln!(out, "{}", table(what, &rows, width())))?)
+}
+
+impl Show {
+    /// What is shown, and the page of the API that has it.
+    fn page(&self) -> Result<(What, String), Error> {
+        match &self.vif {
+            Some(vif) if self.refused && self.what == What::Bgp => {
+                Ok((What::Refused, format!("/v1/refused/{}", name_in_path(vif))))
+            }
+            None if !self.refused => Ok((self.what, format!("/v1/{}", self.what.name()))),
+            Some(_) if !self.refused && matches!(self.what, What::Vifs | What::Bgp | What::Health) => {
+                Ok((self.what, format!("/v1/{}", self.what.name())))
+            }
+            _ => Err(Error::Combination(self.what.name())),
+        }
+    }
+}
+
+/// The rows of one virtual interface.
+fn of_vif(rows: Value, vif: &str) -> Value {
+    let is_meant =
+        |row: &Value| ["/vif", "/name"].iter().any(|field| row.pointer(field) == Some(&vif.into()));
+    match rows {
+        Value::Array(rows) => rows.into_iter().filter(is_meant).collect(),
+        other => other,
+    }
 }
 
 /// A name as a part of a path. It has no character that would have to be escaped, or it is nobody's.
@@ -222,6 +255,25 @@ mod tests {
         let got = named("border-gw show vifs").ok();
         assert_eq!(got, Some(PathBuf::from("/run/border-gw/control.sock")));
         std::fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn a_virtual_interface_goes_with_what_has_rows_of_it() {
+        for (line, want) in [
+            ("border-gw show routes", Some((What::Routes, "/v1/routes"))),
+            ("border-gw show bgp", Some((What::Bgp, "/v1/bgp"))),
+            ("border-gw show bgp vif-a", Some((What::Bgp, "/v1/bgp"))),
+            ("border-gw show bgp vif-a --refused", Some((What::Refused, "/v1/refused/vif-a"))),
+            ("border-gw show bgp ../x?y --refused", Some((What::Refused, "/v1/refused/xy"))),
+            ("border-gw show drops vif-a", None),
+            ("border-gw show health vif-a --refused", None),
+        ] {
+            let got = arguments(line).page().ok();
+            assert_eq!(got, want.map(|(what, page)| (what, page.to_owned())), "{line}");
+        }
+        assert!(Cli::try_parse_from(["border-gw", "show", "bgp", "--refused"]).is_err());
+        let rows = serde_json::json!([{"vif": "vif-a", "n": 1}, {"vif": "vif-b"}, {"name": "vif-a"}]);
+        assert_eq!(of_vif(rows, "vif-a"), serde_json::json!([{"vif": "vif-a", "n": 1}, {"name": "vif-a"}]));
     }
 
     #[tokio::test]

@@ -8,13 +8,9 @@ use border_gw_common::abi::{OWNER_VIF, Owner, SOURCE_ROUTED};
 use ipnet::IpNet;
 
 use super::{Compiler, Way};
-use crate::intent::{BorderGateway, Routing, VirtualInterface};
+use crate::intent::{BorderGateway, MAX_LEARNED_GROUPS, Routing, VirtualInterface};
 use crate::kernel::Hop;
 use crate::tables::{Identity, Target};
-
-/// Most groups of several lines that learned routes of a border gateway make. Customers choose which of their lines a prefix is
-/// announced on: n lines make 2^n groups, and all border gateways share the map. A route beyond takes the first of its lines.
-const MAX_GROUPS: usize = 256;
 
 /// A prefix that is shorter is a default route, or a part of one: the largest blocks that anybody has are /8s.
 const DEFAULT_ROUTE: u8 = 8;
@@ -69,7 +65,7 @@ impl Compiler<'_> {
         let first = peers.next()?;
         let mut all: Vec<(&VirtualInterface, IpAddr)> = std::iter::once(first).chain(peers).collect();
         if all.len() > 1 {
-            if *several < MAX_GROUPS {
+            if *several < MAX_LEARNED_GROUPS {
                 *several += 1;
             } else {
                 all.truncate(1);

@@ -59,6 +59,8 @@ pub(super) async fn look_after(
         reloaded: BTreeMap::new(),
         near_limit: BTreeMap::new(),
     };
+    // What was wanted before this task began is to be looked after as well.
+    wanted.mark_changed();
     let mut look = tokio::time::interval(LOOK);
     loop {
         let changed = tokio::select! {
@@ -174,8 +176,8 @@ impl Keeper {
         let (accepted, limit) = (family.accepted, family.limit);
         match nearness {
             Some(Nearness::Over) => warn!(
-                "{vif} announces more than its {limit} {name} prefixes: {accepted} stay, the rest is refused (`border-gw show \
-                 refused {vif}`); raise `max_prefixes`, or ask the customer to announce less"
+                "{vif} announces more than its {limit} {name} prefixes: {accepted} stay, the rest is refused (`border-gw show bgp \
+                 {vif} --refused`); raise `max_prefixes`, or ask the customer to announce less"
             ),
             Some(Nearness::Near) => {
                 warn!("{vif} announces {accepted} {name} prefixes of the {limit} that it may");

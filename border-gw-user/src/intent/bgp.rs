@@ -37,7 +37,7 @@ pub(super) struct Document {
     pub(super) password_file: Option<At<String>>,
     /// What was in it.
     pub(super) password: Option<Password>,
-    max_prefixes: u32,
+    pub(super) max_prefixes: u32,
     hold_time: Duration,
     local_preference: u32,
     prepend: u8,

@@ -5,6 +5,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+/// Most groups of several lines that learned routes of a border gateway make. Customers choose which of their lines a prefix is
+/// announced on: n lines make 2^n groups, and all border gateways share the map. A route beyond takes the first of its lines.
+pub const MAX_LEARNED_GROUPS: usize = 256;
+
 /// Who speaks routing protocols in a border gateway's namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Routing {

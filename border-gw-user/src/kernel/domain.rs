@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 use super::ethtool::Ethtool;
 use super::events::Changes;
-use super::learned::{BFD_TABLE, Interface, Learned, Tables, destination};
+use super::learned::{BFD_TABLE, Interface, Learned, SOURCES_TABLE, Tables, destination};
 use super::netlink::{Link, Neighbor, Netlink, PROTOCOL};
 use super::routes::Dump;
 use super::{KernelError, netns};
@@ -124,9 +124,12 @@ impl Namespace {
             whole.iter().chain(&others).filter_map(|link| number(&link.name)).collect();
         for veth in wanted {
             let found = whole.iter().find(|link| link.altnames.contains(&veth.name));
-            let link = match found {
-                Some(link) => link.clone(),
-                None => self.create(outside, veth, &mut numbers, &others).await?,
+            let link = if let Some(link) = found {
+                link.clone()
+            } else {
+                let link = self.create(outside, veth, &mut numbers, &others).await?;
+                self.forget_sources(&link).await?;
+                link
             };
             let inner = Inner { index: link.index, number: number(&link.name).unwrap_or_default() };
             self.inner.insert(veth.name.clone(), inner);
@@ -145,6 +148,17 @@ impl Namespace {
             .collect();
         self.netlink.forget_neighbors(|index, address| ours.contains(&(index, address))).await?;
         self.netlink.mark(Changes::everything());
+        Ok(())
+    }
+
+    /// Removes what was learned from whoever had an interface of this number before: it makes nobody else a source.
+    async fn forget_sources(&mut self, link: &Link) -> Result<(), KernelError> {
+        let Some(number) = number(&link.name) else { return Ok(()) };
+        for route in self.tables.routes(SOURCES_TABLE + number)? {
+            let what = format!("remove a route of table {} from `{}`", SOURCES_TABLE + number, self.name);
+            let removed = self.netlink.handle.route().del(route).execute().await;
+            removed.map_err(KernelError::netlink(what))?;
+        }
         Ok(())
     }
 

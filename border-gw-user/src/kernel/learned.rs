@@ -90,6 +90,11 @@ impl Tables {
         self.changes.add(changes);
     }
 
+    /// All routes of a table, as they are.
+    pub(super) fn routes(&mut self, table: u32) -> Result<Vec<RouteMessage>, KernelError> {
+        self.dump.table(table, &mut |all: &mut Vec<_>, route| all.push(route.clone()))
+    }
+
     /// Reads the table of BFD, which is small, if it changed.
     pub(super) fn refresh_bfd(&mut self) -> Result<(), KernelError> {
         if !self.changes.take_table(BFD_TABLE) {

@@ -83,6 +83,10 @@ pub(super) async fn end(gateway: &str, border_gateway: String) -> Result<(), Rou
     fs::remove_dir_all(&place.directory).map_err(fail("remove the files of"))
 }
 
+fn redact(said: &str, secrets: &[String]) -> String {
+    secrets.iter().fold(said.to_owned(), |said, secret| said.replace(secret, "(secret)"))
+}
+
 /// Has a running BIRD read a configuration, which is in force, and in its file, afterwards.
 async fn configure(place: &Place, text: &str) -> Result<(), ControlError> {
     place.write_draft(text)?;
@@ -325,7 +329,7 @@ impl Bird {
 
     /// BIRD may quote what it cannot read.
     fn redact(&self, said: &str) -> String {
-        self.secrets.iter().fold(said.to_owned(), |said, secret| said.replace(secret, "(secret)"))
+        redact(said, &self.secrets)
     }
 
     fn invalid(&self, said: &str) -> RoutingError {
@@ -340,5 +344,16 @@ impl Bird {
     fn control(&self, what: &'static str) -> impl FnOnce(ControlError) -> RoutingError + use<> {
         let border_gateway = self.border_gateway.clone();
         move |cause| RoutingError::Control { what, border_gateway, cause }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_never_repeated() {
+        let said = "bird.conf.new:31:14 syntax error at \"k3y of a\"";
+        assert_eq!(redact(said, &["k3y of a".into()]), "bird.conf.new:31:14 syntax error at \"(secret)\"");
     }
 }

@@ -403,7 +403,7 @@ impl Vif<'_> {
             format!("\tttl security {};", switch(bgp.ttl_security)),
             // A peer that wants no keepalives would never be missed.
             format!(
-                "\thold time {hold}; keepalive time {}; min hold time 3; startup hold time 60;",
+                "\thold time {hold}; keepalive time {}; min hold time 3; startup hold time 20;",
                 hold / 3
             ),
             "\tconnect delay time 1; connect retry time 5; error wait time 5, 30; error forget time 60;"

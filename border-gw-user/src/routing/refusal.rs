@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
-    /// It is a default route, and none is accepted.
+    /// It is a default route or a part of one, and none is accepted.
     DefaultRoute,
     /// No host has an address in it: [`NEVER`].
     Special,
@@ -65,7 +65,9 @@ impl Refusal {
     /// What an operator reads.
     pub const fn explanation(self) -> &'static str {
         match self {
-            Self::DefaultRoute => "a default route; `accept: [default_route]` takes it",
+            Self::DefaultRoute => {
+                "a default route, or a part of one (shorter than /8); `accept: [default_route]` takes it"
+            }
             Self::Special => "no host has an address in it",
             Self::Bogon => "a special-purpose prefix; `accept: [bogons]` takes it",
             Self::Ours => "inside a CIDR or link subnet of the border gateway",

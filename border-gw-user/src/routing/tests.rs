@@ -115,8 +115,8 @@ fn each_option_changes_its_lines() {
         ),
         (
             "hold_time: 3s",
-            &["hold time 3; keepalive time 1; min hold time 3; startup hold time 60;"],
-            &["hold time 90; keepalive time 30; min hold time 3; startup hold time 60;"],
+            &["hold time 3; keepalive time 1; min hold time 3; startup hold time 20;"],
+            &["hold time 90; keepalive time 30; min hold time 3; startup hold time 20;"],
         ),
         (
             "local_preference: 4294967295",

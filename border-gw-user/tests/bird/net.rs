@@ -197,7 +197,7 @@ pub(crate) async fn until(
         if is_so(&status) {
             return status;
         }
-        assert!(started.elapsed() < Duration::from_secs(15), "{what}: {status:#?}");
+        assert!(started.elapsed() < Duration::from_secs(40), "{what}: {status:#?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -206,7 +206,7 @@ pub(crate) async fn until(
 pub(crate) async fn eventually<T: PartialEq + std::fmt::Debug>(what: &str, want: T, look: impl Fn() -> T) {
     let started = Instant::now();
     while look() != want {
-        assert!(started.elapsed() < Duration::from_secs(15), "{what}: {:#?}, want {want:#?}", look());
+        assert!(started.elapsed() < Duration::from_secs(40), "{what}: {:#?}, want {want:#?}", look());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -163,8 +163,10 @@ fn bgpd(config: &PeerConfig) -> String {
         "no bgp network import-check".to_owned(),
         "no bgp default ipv4-unicast".to_owned(),
     ]);
-    if config.graceful_restart {
-        lines.push("bgp graceful-restart".to_owned());
+    // By default it helps others that restart. In its own first 120 s it says in each session that it has just restarted,
+    // and who restarts then waits for nothing of its (RFC 4724, section 4.1).
+    if !config.graceful_restart {
+        lines.push("bgp graceful-restart-disable".to_owned());
     }
     for (local, remote) in &config.sessions {
         let mut say = |what: &str| lines.push(format!("neighbor {remote} {what}"));

@@ -110,6 +110,20 @@ fn what_is_not_said_has_its_default() {
     assert_eq!(intent.border_gateways[0].routing, Routing::Bird);
 }
 
+#[test]
+fn what_may_be_learned_fits_into_the_tables() {
+    let text =
+        GOOD.replacen("vlan: 100\n", "vlan: 100\n        bgp: {asn: 65010, max_prefixes: 600000}\n", 1);
+    assert_eq!(
+        wrong(&text),
+        ["8:5 1200002 routes by one virtual interface; one server holds at most 1000000"],
+        "600,000 of each family"
+    );
+    let text =
+        GOOD.replacen("vlan: 100\n", "vlan: 100\n        bgp: {asn: 65010, max_prefixes: 400000}\n", 1);
+    assert_eq!(wrong(&text), Vec::<String>::new());
+}
+
 /// A document whose first session has the key of a file.
 fn with_key(key: &str, mode: u32) -> Files {
     let text =

@@ -8,6 +8,7 @@ use super::attachments::MAX_MEMBERS;
 use super::fabrics;
 use crate::intent::diagnostic::{At, Place, Report};
 use crate::intent::document::{BorderGateway, Document, Host, VirtualInterface, VpcAttachment, Vtep};
+use crate::intent::{MAX_LEARNED_GROUPS, Routing};
 
 /// Smallest MTU of a link that carries IPv6 (RFC 8200, section 5).
 const MIN_MTU_V6: u16 = 1280;
@@ -99,7 +100,10 @@ fn counts(report: &mut Report, document: &Document, whole: Place) {
         ("next hops", ways.iter().map(|ways| ways.next_hops).sum::<usize>() + links, abi::MAX_NEXT_HOPS - 1),
         (
             "next-hop groups",
-            ways.iter().map(|ways| ways.groups).sum::<usize>() + links + routes,
+            ways.iter().map(|ways| ways.groups).sum::<usize>()
+                + links
+                + routes
+                + gateways.iter().map(learned_groups).sum::<usize>(),
             abi::MAX_GROUPS - 1,
         ),
     ];
@@ -111,9 +115,14 @@ fn counts(report: &mut Report, document: &Document, whole: Place) {
             let addresses = attachment.router.as_ref().map_or(0, |router| router.addresses.len());
             attachment.cidrs.len() + attachment.hosts.len() + addresses
         };
-        let count = gateway.vpc_attachments.iter().map(prefixes).sum::<usize>() + gateway.routes.len();
+        let learned: usize = gateway.virtual_interfaces.iter().map(learned_prefixes).sum();
+        let count =
+            gateway.vpc_attachments.iter().map(prefixes).sum::<usize>() + gateway.routes.len() + learned;
         too_many(report, gateway.at, "routes in one border gateway", count, abi::MAX_ROUTES);
-        let mut sources: HashMap<&str, usize> = HashMap::new();
+        let named =
+            gateway.virtual_interfaces.iter().filter_map(|vif| Some((&vif.name.as_ref()?.value, vif)));
+        let mut sources: HashMap<&str, usize> =
+            named.map(|(name, vif)| (name.as_str(), learned_prefixes(vif))).collect();
         for name in gateway.routes.iter().flat_map(|route| &route.via) {
             *sources.entry(&name.value).or_default() += 1;
         }
@@ -121,6 +130,23 @@ fn counts(report: &mut Report, document: &Document, whole: Place) {
             too_many(report, gateway.at, "routes by one virtual interface", *count, abi::MAX_SOURCES);
         }
     }
+}
+
+/// Most prefixes that are taken from a virtual interface.
+fn learned_prefixes(vif: &VirtualInterface) -> usize {
+    let Some(bgp) = &vif.bgp else { return 0 };
+    // Where there is no address of IPv4, IPv6 carries both families.
+    let has_v4 = vif.addresses.iter().filter_map(|address| address.peer).any(|peer| peer.value.is_ipv4());
+    let families = if has_v4 { vif.addresses.len() } else { 2 };
+    bgp.max_prefixes as usize * families
+}
+
+/// Most groups of several lines that learned routes make: one for each set of lines and family, up to a limit.
+fn learned_groups(gateway: &BorderGateway) -> usize {
+    let is_external = gateway.routing == Routing::External;
+    let speak = gateway.virtual_interfaces.iter().filter(|vif| is_external || vif.bgp.is_some()).count();
+    let sets = (1_usize << speak.min(16)) - speak.min(16) - 1;
+    (2 * sets).min(MAX_LEARNED_GROUPS)
 }
 
 fn too_many(report: &mut Report, at: Place, what: &str, count: usize, most: u32) {
