@@ -210,8 +210,8 @@ fn source_class<T: Tables>(
         return Ok(None);
     }
     match tables.source(ingress.index, ip.version, &ip.source) {
-        Some(SOURCE_OWN | SOURCE_FORBIDDEN) => Err(DropReason::SourceInvalid),
-        Some(SOURCE_MARTIAN) => Err(DropReason::MartianSource),
+        Some(SOURCE_OWN | SOURCE_MARTIAN) => Err(DropReason::MartianSource),
+        Some(SOURCE_FORBIDDEN) => Err(DropReason::SourceInvalid),
         None if ingress.vif.flags & VIF_VALIDATE != 0 => Err(DropReason::SourceInvalid),
         class => Ok(class),
     }

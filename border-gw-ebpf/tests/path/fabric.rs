@@ -210,8 +210,8 @@ fn inner_frames_are_sound_or_refused() {
                 udp("fd00:1:0:7::9", OUTSIDE_V6),
                 Drop::SourceInvalid,
             ),
-            dropped("from the router's address", udp("10.1.0.1", OUTSIDE), Drop::SourceInvalid),
-            dropped("from a VIF's own address", udp("169.254.10.2", OUTSIDE), Drop::SourceInvalid),
+            dropped("from the router's address", udp("10.1.0.1", OUTSIDE), Drop::MartianSource),
+            dropped("from a VIF's own address", udp("169.254.10.2", OUTSIDE), Drop::MartianSource),
             Case::fabric(
                 "from the CIDR around the nested one",
                 NESTED,

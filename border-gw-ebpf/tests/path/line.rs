@@ -4,11 +4,12 @@ use border_gw_common::abi::{SOURCE_FORBIDDEN, SOURCE_ROUTED, VIF_TRANSIT, VIF_VA
 use border_gw_common::net::MacAddr;
 use border_gw_common::verdict::DropReason as Drop;
 
+use crate::errors::speak;
 use crate::support::case::{Case, Want, check};
 use crate::support::datagram::{Datagram, icmp, neighbor, transport, udp, with_checksum};
 use crate::support::memory::Memory;
 use crate::support::send::{on_vif, on_vif_to, tagged};
-use crate::support::wire::{arp, padded, set};
+use crate::support::wire::{address, arp, padded, set};
 use crate::support::world::{
     CUSTOMER, NESTED, PORT_A, PORT_B, VIF_A, VIF_B, VIF_DOWN, VIF_OTHER, VPC, VPC_OTHER, port_mac, tags,
 };
@@ -384,6 +385,11 @@ fn a_source_is_one_that_the_vif_may_use() {
             sources.add("10.0.0.0/8", SOURCE_ROUTED);
             sources.add("10.1.0.0/16", SOURCE_FORBIDDEN);
         };
+        // Nobody is silent only because there is no address to speak from.
+        let tell = |world: &mut Memory| {
+            let vif = world.vifs.get_mut(&VIF_B).unwrap();
+            (vif.error_v4, vif.error_v6) = (address("169.254.20.2").1, address("fd00:20::2").1);
+        };
         vec![
             dropped(
                 "a source behind another VIF",
@@ -398,14 +404,31 @@ fn a_source_is_one_that_the_vif_may_use() {
                 udp("2001:db8:9::1", "fd00:1::10"),
                 Drop::SourceInvalid,
             ),
-            dropped("our own address", VIF_A, udp("169.254.10.2", "10.1.0.10"), Drop::SourceInvalid),
-            dropped("our own IPv6 address", VIF_A, udp("fd00:10::2", "fd00:1::10"), Drop::SourceInvalid),
+            dropped("our own address", VIF_A, udp("169.254.10.2", "10.1.0.10"), Drop::MartianSource)
+                .when(speak),
+            dropped("our own IPv6 address", VIF_A, udp("fd00:10::2", "fd00:1::10"), Drop::MartianSource)
+                .when(speak),
             dropped(
                 "our own address where sources are not validated",
                 VIF_B,
                 udp("169.254.20.2", "10.1.0.10"),
-                Drop::SourceInvalid,
-            ),
+                Drop::MartianSource,
+            )
+            .when(tell),
+            dropped(
+                "another VIF's own address where sources are not validated",
+                VIF_B,
+                udp("169.254.10.2", "10.1.0.10"),
+                Drop::MartianSource,
+            )
+            .when(tell),
+            dropped(
+                "the address of a VPC's router where sources are not validated",
+                VIF_B,
+                udp("fd00:1::1", "fd00:1::10"),
+                Drop::MartianSource,
+            )
+            .when(tell),
             dropped(
                 "a VPC's address where sources are not validated",
                 VIF_B,
