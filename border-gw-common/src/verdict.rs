@@ -61,8 +61,8 @@ reasons! {
     IpTotalLength = "ip_total_length", "An IP length beyond the frame or below its header.";
     IpChecksum = "ip_checksum", "A wrong IPv4 header checksum.";
     ExtensionHeaders = "extension_headers", "More IPv6 extension headers than are followed.";
-    MartianSource = "martian_source", "A source that is multicast, broadcast, loopback or unspecified, an address of the gateway, or the network or broadcast address of the link subnet.";
-    MartianDestination = "martian_destination", "A destination that is loopback, unspecified or reserved.";
+    MartianSource = "martian_source", "A source that is multicast, broadcast, loopback or unspecified, an address of the gateway, or the network, broadcast or anycast address of a link subnet.";
+    MartianDestination = "martian_destination", "A destination that is loopback, unspecified or reserved, another link-local address than ours, or the network, broadcast or anycast address of a link subnet.";
     UnicastInBroadcast = "unicast_in_broadcast", "An IP unicast in a broadcast or multicast frame.";
     Multicast = "multicast", "A multicast beyond the link, or any from a VPC.";
     Broadcast = "broadcast", "An IPv4 limited broadcast.";

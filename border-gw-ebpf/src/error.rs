@@ -117,8 +117,8 @@ fn on_line<P: Packet, T: Tables>(
     answer::return_frame(packet, 0, vif.mac)
 }
 
-/// A source that its sender may not use may be one of our own addresses: no error is for them. (RFC 1812, section 4.3.2.7, and RFC
-/// 4443, section 2.4 (e), for what stands for no single host.)
+/// A source that its sender may not use may be one of our own addresses, or one that stands for no single host: no error is for
+/// them (RFC 1812, section 4.3.2.7; RFC 4443, section 2.4 (e)).
 #[inline(always)]
 fn spare_ourselves<T: Tables>(
     tables: &T,
@@ -130,7 +130,7 @@ fn spare_ourselves<T: Tables>(
         return Ok(());
     }
     match tables.route(domain, about.version, &about.to) {
-        Some(route) if route.owner.is_local() => Err(DropReason::MartianSource),
+        Some(route) if route.owner.is_local() || route.owner.is_nobody() => Err(DropReason::MartianSource),
         _ => Ok(()),
     }
 }

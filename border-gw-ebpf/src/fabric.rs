@@ -321,6 +321,9 @@ fn route_ip<P: Packet, T: Tables>(
     if route.is_some_and(|route| route.owner.is_local()) {
         return Ok(punt(packet, tables, ingress)?);
     }
+    if route.is_some_and(|route| route.owner.is_nobody()) {
+        return Err(DropReason::MartianDestination.into());
+    }
     if ip.ttl <= 1 {
         return Err(DropReason::TtlExpired.into());
     }

@@ -176,6 +176,9 @@ fn route_ip<P: Packet, T: Tables>(
         let own = local == Owner::new(OWNER_LOCAL_VIF, ingress.index);
         return Ok(punt_ip(packet, tables, ingress, ip, screened, class, own)?);
     }
+    if route.is_some_and(|route| route.owner.is_nobody()) {
+        return Err(DropReason::MartianDestination.into());
+    }
     if screened.source != Reach::Global {
         return Err(DropReason::LinkLocalSource.into());
     }

@@ -467,6 +467,20 @@ fn a_source_is_one_that_the_vif_may_use() {
                 udp("169.254.20.7", "10.1.0.10"),
                 Drop::MartianSource,
             ),
+            dropped(
+                "the broadcast address of another link",
+                VIF_A,
+                udp("169.254.20.7", "10.1.0.10"),
+                Drop::MartianSource,
+            )
+            .when(speak),
+            dropped(
+                "the anycast address of another link where sources are not validated",
+                VIF_B,
+                udp("fd00:10::", "fd00:1::10"),
+                Drop::MartianSource,
+            )
+            .when(tell),
             sent("an accepted prefix", VIF_A, sound()),
             sent("an accepted IPv6 prefix", VIF_A, sound_v6()),
             sent("the peer itself", VIF_A, udp("169.254.10.1", "10.1.0.10")),
