@@ -95,6 +95,7 @@ reasons! {
     IpOptions = "ip_options", "An IPv4 option that ends beyond the header, or whose length is none.";
     GroupSource = "group_source", "A source MAC address that is a group's (IEEE 802.3, clause 3.2.3).";
     NoteLost = "note_lost", "Refused, and the note of why was another packet's when its sender was to be told: a program was preempted, on a real-time kernel.";
+    TunnelFragment = "tunnel_fragment", "A tunnel packet in fragments: a host's VPC MTU is too large for the fabric. Lower it, on the hypervisors, to the fabric's MTU less 50 bytes (IPv4 tunnel) or 70 (IPv6).";
 }
 
 /// Reasons that a sender is told, in the order of their counters.

@@ -13,7 +13,8 @@ use crate::checksum;
 use crate::error;
 use crate::forward::{Origin, forward};
 use crate::headers::{
-    self, ETHERNET, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ip, PROTOCOL_UDP, be16, mac,
+    self, ETHERNET, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, EXTENSION_FRAGMENT, Ip, PROTOCOL_UDP,
+    be16, mac,
 };
 use crate::icmp::Refusal;
 use crate::packet::Packet;
@@ -99,13 +100,17 @@ fn outer<P: Packet>(packet: &mut P, port: &Port, settings: &Settings) -> Result<
 fn outer_v4<P: Packet>(packet: &mut P, settings: &Settings) -> Result<Option<Outer>, DropReason> {
     let frame_len = packet.len();
     let Some(bytes) = packet.window::<28>(ETHERNET) else { return Ok(None) };
+    // Of a later fragment nobody knows the port: the kernel gives it up, because the first never comes.
     let ours = bytes[0] == 0x45
         && bytes[9] == PROTOCOL_UDP
-        && !headers::is_fragment(be16(bytes, 6))
+        && be16(bytes, 6) & headers::FRAGMENT_OFFSET == 0
         && bytes[16..20] == settings.vtep[..4]
         && be16(bytes, 22) == settings.vxlan_port.get();
     if !ours {
         return Ok(None);
+    }
+    if headers::is_fragment(be16(bytes, 6)) {
+        return Err(DropReason::TunnelFragment);
     }
     let end = ETHERNET + usize::from(be16(bytes, 2));
     let header = bytes.first_chunk::<20>().ok_or(DropReason::VxlanMalformed)?;
@@ -122,11 +127,13 @@ fn outer_v4<P: Packet>(packet: &mut P, settings: &Settings) -> Result<Option<Out
 fn outer_v6<P: Packet>(packet: &mut P, settings: &Settings) -> Result<Option<Outer>, DropReason> {
     let frame_len = packet.len();
     let Some(bytes) = packet.window::<48>(ETHERNET) else { return Ok(None) };
-    let ours = bytes[0] >> 4 == 6
-        && bytes[6] == PROTOCOL_UDP
-        && bytes[24..40] == settings.vtep
-        && be16(bytes, 42) == settings.vxlan_port.get();
-    if !ours {
+    if bytes[0] >> 4 != 6 || bytes[24..40] != settings.vtep {
+        return Ok(None);
+    }
+    if bytes[6] == EXTENSION_FRAGMENT {
+        return fragment_v6(packet, settings);
+    }
+    if bytes[6] != PROTOCOL_UDP || be16(bytes, 42) != settings.vxlan_port.get() {
         return Ok(None);
     }
     let end = ETHERNET + 40 + usize::from(be16(bytes, 4));
@@ -137,6 +144,16 @@ fn outer_v6<P: Packet>(packet: &mut P, settings: &Settings) -> Result<Option<Out
     let mut source = [0; 16];
     source.copy_from_slice(&bytes[8..24]);
     Ok(Some(Outer { version: V6, source, ecn, vxlan: ETHERNET + 48, end }))
+}
+
+/// As in [`outer_v4`]: a first fragment of the tunnel is dropped by name, all others are the kernel's.
+#[inline(always)]
+fn fragment_v6<P: Packet>(packet: &mut P, settings: &Settings) -> Result<Option<Outer>, DropReason> {
+    let Some(bytes) = packet.window::<12>(ETHERNET + 40) else { return Ok(None) };
+    let ours = bytes[0] == PROTOCOL_UDP
+        && be16(bytes, 2) & headers::FRAGMENT_OFFSET_V6 == 0
+        && be16(bytes, 10) == settings.vxlan_port.get();
+    if ours { Err(DropReason::TunnelFragment) } else { Ok(None) }
 }
 
 /// The inner frame.

@@ -158,7 +158,7 @@ fn ipv4<P: Packet>(packet: &mut P, at: usize, end: usize) -> Result<Ip, DropReas
         traffic_class: header[1],
         ttl: header[8],
         fragment: is_fragment(fragment),
-        later_fragment: fragment & 0x1fff != 0,
+        later_fragment: fragment & FRAGMENT_OFFSET != 0,
         source: [0; 16],
         destination: [0; 16],
     };
@@ -190,6 +190,13 @@ fn ipv4<P: Packet>(packet: &mut P, at: usize, end: usize) -> Result<Ip, DropReas
 pub fn is_fragment(flags_and_offset: u16) -> bool {
     flags_and_offset & 0x3fff != 0
 }
+
+/// The offset in what [`is_fragment`] looks at, in units of eight bytes.
+pub const FRAGMENT_OFFSET: u16 = 0x1fff;
+/// The offset in an IPv6 fragment header (RFC 8200, section 4.5).
+pub const FRAGMENT_OFFSET_V6: u16 = 0xfff8;
+/// Next header: an IPv6 fragment header.
+pub const EXTENSION_FRAGMENT: u8 = 44;
 
 /// Extension headers that are followed; more are refused.
 pub const MAX_EXTENSIONS: usize = 6;
@@ -232,11 +239,10 @@ fn ipv6<P: Packet>(packet: &mut P, at: usize, end: usize) -> Result<Ip, DropReas
 fn extension<P: Packet>(packet: &mut P, ip: &mut Ip) -> Result<bool, DropReason> {
     const HOP_BY_HOP: u8 = 0;
     const ROUTING: u8 = 43;
-    const FRAGMENT: u8 = 44;
     const AUTHENTICATION: u8 = 51;
     const DESTINATION: u8 = 60;
     if ip.later_fragment
-        || !matches!(ip.protocol, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION)
+        || !matches!(ip.protocol, HOP_BY_HOP | ROUTING | EXTENSION_FRAGMENT | AUTHENTICATION | DESTINATION)
     {
         return Ok(false);
     }
@@ -246,9 +252,9 @@ fn extension<P: Packet>(packet: &mut P, ip: &mut Ip) -> Result<bool, DropReason>
         ip.flow_protocol = header[0];
     }
     let step = match ip.protocol {
-        FRAGMENT => {
+        EXTENSION_FRAGMENT => {
             ip.fragment = true;
-            ip.later_fragment = be16(header, 2) & 0xfff8 != 0;
+            ip.later_fragment = be16(header, 2) & FRAGMENT_OFFSET_V6 != 0;
             8
         }
         AUTHENTICATION => (usize::from(header[1]) + 2) * 4,

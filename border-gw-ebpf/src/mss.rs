@@ -6,7 +6,7 @@ use core::hint;
 use border_gw_common::abi::V4;
 
 use crate::checksum;
-use crate::headers::{Ip, MAX_EXTENSIONS, PROTOCOL_TCP, be16};
+use crate::headers::{EXTENSION_FRAGMENT, Ip, MAX_EXTENSIONS, PROTOCOL_TCP, be16};
 use crate::packet::{MAX_OFFSET, Packet};
 
 /// Bytes of an IPv6 header.
@@ -67,7 +67,6 @@ pub fn clamp<P: Packet>(packet: &mut P, segment: Segment) {
 /// here once more, because one more field of [`Ip`] is too much for the programs' stacks. (In IPv4 no TCP is seen behind one.)
 #[inline(always)]
 fn is_authenticated<P: Packet>(packet: &mut P, segment: Segment) -> bool {
-    const FRAGMENT: u8 = 44;
     const AUTHENTICATION: u8 = 51;
     let Some(header) = packet.window::<8>(segment.ip) else { return true };
     if header[0] >> 4 != 6 {
@@ -80,7 +79,7 @@ fn is_authenticated<P: Packet>(packet: &mut P, segment: Segment) -> bool {
             return number == AUTHENTICATION;
         }
         let Some(header) = packet.window::<2>(at) else { return true };
-        at += if number == FRAGMENT { 8 } else { (usize::from(header[1]) + 1) * 8 };
+        at += if number == EXTENSION_FRAGMENT { 8 } else { (usize::from(header[1]) + 1) * 8 };
         number = header[0];
     }
     false

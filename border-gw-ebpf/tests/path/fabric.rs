@@ -110,14 +110,34 @@ fn what_is_no_tunnel_of_ours_is_the_kernels() {
             let options = [&whole[..14], &[0x46], &whole[15..34], &[1; 4], &whole[34..]].concat();
             cases.extend([
                 pass("outer options", options),
-                pass("an outer fragment", outer(underlay, 6, &[0x20, 0])),
+                dropped("a first outer fragment", outer(underlay, 6, &[0x20, 0]), Drop::TunnelFragment)
+                    .of_nobody(),
+                pass(
+                    "a first fragment of something else",
+                    set(outer(underlay, 6, &[0x20, 0]), 14 + 22, &[0x12, 0xb6]),
+                ),
                 pass("a later outer fragment", outer(underlay, 6, &[0, 1])),
                 pass("IPv6 where the tunnels are IPv4", in_vpc(Underlay::V6, VPC, 1, &sound())),
                 dropped("a wrong outer checksum", set(whole, 14 + 10, &[1, 2]), Drop::VxlanMalformed)
                     .of_nobody(),
             ]);
         } else {
-            cases.push(pass("IPv4 where the tunnels are IPv6", in_vpc(Underlay::V4, VPC, 1, &sound())));
+            // A fragment header between the IPv6 and the UDP header.
+            let fragment = |next, field: [u8; 2]| {
+                let header = [next, 0, field[0], field[1], 1, 2, 3, 4];
+                let frame = [&whole[..54], &header, &whole[54..]].concat();
+                let len = (frame.len() - 54) as u16;
+                set(set(frame, 14 + 4, &len.to_be_bytes()), 14 + 6, &[44])
+            };
+            cases.extend([
+                pass("IPv4 where the tunnels are IPv6", in_vpc(Underlay::V4, VPC, 1, &sound())),
+                dropped("a first outer fragment", fragment(17, [0, 1]), Drop::TunnelFragment).of_nobody(),
+                dropped("a fragment that is all", fragment(17, [0, 0]), Drop::TunnelFragment).of_nobody(),
+                pass("a later outer fragment", fragment(17, [0, 9])),
+                pass("a fragment of TCP", fragment(6, [0, 1])),
+                pass("a first fragment of something else", set(fragment(17, [0, 1]), 64, &[0x12, 0xb6])),
+                pass("a fragment that ends in its UDP header", fragment(17, [0, 1])[..65].to_vec()),
+            ]);
         }
         cases
     });
