@@ -336,7 +336,7 @@ fn route_ip<P: Packet, T: Tables>(
     }
     let route = tables.route(domain, ip.version, &ip.destination);
     if route.is_some_and(|route| route.owner.is_local()) {
-        return Ok(punt(packet, tables, ingress)?);
+        return Ok(punt(packet, tables, ingress, ip)?);
     }
     if route.is_some_and(|route| route.owner.is_nobody()) {
         return Err(DropReason::MartianDestination.into());
@@ -368,7 +368,10 @@ fn punt<P: Packet, T: Tables>(
     packet: &mut P,
     tables: &T,
     ingress: Ingress<'_>,
+    ip: &mut Ip,
 ) -> Result<Verdict, DropReason> {
+    // The tunnel ends here for these packets, too (RFC 6040, section 4.2).
+    rewrite::combine_ecn(packet, ip, ingress.outer.ecn)?;
     if !tables.charge(attachment_policer(ingress.index, AttachmentPolicer::Punt), 1, tables.now()) {
         return Err(DropReason::PuntLimit);
     }

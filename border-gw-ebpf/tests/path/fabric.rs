@@ -9,13 +9,15 @@ use crate::support::send::{in_vpc, inner, inner_to, outer_len, tunnelled};
 use crate::support::wire::{address, ethernet, padded, set};
 use crate::support::world::{
     FABRIC, HOST, NESTED, PORT_B, SPINE, Underlay, VIF_A, VIF_B, VIF_OTHER, VPC, VPC_OTHER, port_mac,
-    router_mac,
+    router_mac, vpc_veth,
 };
 
 const OUTSIDE: &str = "172.16.0.5";
 const OUTSIDE_V6: &str = "fd00:172:16::5";
 const HERE: &str = "10.1.2.3";
 const HERE_V6: &str = "fd00:1::33";
+const ROUTER: &str = "10.1.0.1";
+const ROUTER_V6: &str = "fd00:1::1";
 
 fn sound() -> Datagram {
     udp(HERE, OUTSIDE)
@@ -366,6 +368,16 @@ fn congestion_that_the_underlay_marked_reaches_the_receiver() {
                     None => Want::Drop(Drop::Congestion),
                 };
                 cases.push(Case::fabric("ECN of both headers", VPC, frame, want));
+            }
+            for destination in [ROUTER, ROUTER_V6] {
+                let source = if destination == ROUTER { HERE } else { HERE_V6 };
+                let datagram = udp(source, destination).traffic_class(0xb8 | inner_ecn);
+                let frame = marked(underlay, in_vpc(underlay, VPC, 1, &datagram), outer_ecn);
+                let want = match want {
+                    Some(ecn) => Want::Punt(vpc_veth(VPC), inner(VPC, &datagram.traffic_class(0xb8 | ecn))),
+                    None => Want::Drop(Drop::Congestion),
+                };
+                cases.push(Case::fabric("ECN of both headers, to the router", VPC, frame, want));
             }
         }
         let between = udp(HERE, "10.1.7.9").traffic_class(0x02);
