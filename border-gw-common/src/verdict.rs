@@ -85,7 +85,7 @@ reasons! {
     PortCap = "port_cap", "Over the speed of the port that it leaves by.";
     NoEgress = "no_egress", "The interface that it should leave by is not known to the program, or the next hop's record is of no known kind.";
     Headroom = "headroom", "No room in front of the frame for the header that it needs.";
-    VxlanMalformed = "vxlan_malformed", "Addressed to our VTEP and port, and not VXLAN.";
+    VxlanMalformed = "vxlan_malformed", "Addressed to our VTEP and port, and not VXLAN, or with lengths or a checksum that are wrong.";
     UnknownVni = "unknown_vni", "No attachment has this VNI.";
     UnknownVtep = "unknown_vtep", "The outer source is not a VTEP of the attachment.";
     UnknownHostPort = "unknown_host_port", "Sent by the kernel on an interface that the program does not know.";

@@ -114,7 +114,10 @@ fn outer_v4<P: Packet>(packet: &mut P, settings: &Settings) -> Result<Option<Out
     }
     let end = ETHERNET + usize::from(be16(bytes, 2));
     let header = bytes.first_chunk::<20>().ok_or(DropReason::VxlanMalformed)?;
-    if end > frame_len || checksum::fold(checksum::sum(header)) != 0xffff {
+    if end > frame_len
+        || !fills(be16(bytes, 24), ETHERNET + 20, end)
+        || checksum::fold(checksum::sum(header)) != 0xffff
+    {
         return Err(DropReason::VxlanMalformed);
     }
     let ecn = bytes[1] & 3;
@@ -137,13 +140,19 @@ fn outer_v6<P: Packet>(packet: &mut P, settings: &Settings) -> Result<Option<Out
         return Ok(None);
     }
     let end = ETHERNET + 40 + usize::from(be16(bytes, 4));
-    if end > frame_len {
+    if end > frame_len || !fills(be16(bytes, 44), ETHERNET + 40, end) {
         return Err(DropReason::VxlanMalformed);
     }
     let ecn = bytes[1] >> 4 & 3;
     let mut source = [0; 16];
     source.copy_from_slice(&bytes[8..24]);
     Ok(Some(Outer { version: V6, source, ecn, vxlan: ETHERNET + 48, end }))
+}
+
+/// Whether a UDP datagram of this length fills its IP packet from `at` to `end`. Answers have both lengths, each by what it was.
+#[inline(always)]
+fn fills(udp_len: u16, at: usize, end: usize) -> bool {
+    at + usize::from(udp_len) == end
 }
 
 /// As in [`outer_v4`]: a first fragment of the tunnel is dropped by name, all others are the kernel's.

@@ -27,6 +27,22 @@ fn sound_v6() -> Datagram {
     udp(HERE_V6, OUTSIDE_V6)
 }
 
+/// A sound frame, but that its outer packet ends so many bytes too early.
+fn cut(underlay: Underlay, by: usize) -> Vec<u8> {
+    let (ip, udp) = if underlay == Underlay::V4 { (16, 14 + 24) } else { (18, 14 + 44) };
+    let frame = in_vpc(underlay, VPC, 1, &sound());
+    let less = |frame: Vec<u8>, at: usize| {
+        let len = usize::from(u16::from_be_bytes([frame[at], frame[at + 1]])) - by;
+        set(frame, at, &(len as u16).to_be_bytes())
+    };
+    let frame = less(less(frame, ip), udp);
+    if underlay == Underlay::V4 {
+        [&frame[..14], &with_checksum(frame[14..].to_vec())].concat()
+    } else {
+        frame
+    }
+}
+
 /// The outer IP packet changed at an offset, its IPv4 checksum right.
 fn outer(underlay: Underlay, at: usize, to: &[u8]) -> Vec<u8> {
     let frame = set(in_vpc(underlay, VPC, 1, &sound()), 14 + at, to);
@@ -45,6 +61,7 @@ fn what_is_no_tunnel_of_ours_is_the_kernels() {
         let whole = in_vpc(underlay, VPC, 1, &sound());
         let v4 = underlay == Underlay::V4;
         let (ours, protocol, udp_at) = if v4 { (19, 9, 20) } else { (39, 6, 40) };
+        let udp_len = (whole.len() - 14 - udp_at) as u16;
         let plain = udp("192.0.2.99", "192.0.2.10").bytes();
         let mut cases = vec![
             pass("a short frame", vec![0; 14]),
@@ -67,6 +84,19 @@ fn what_is_no_tunnel_of_ours_is_the_kernels() {
             )
             .of_nobody(),
             dropped(
+                "a UDP length below that of its packet",
+                outer(underlay, udp_at + 4, &(udp_len - 1).to_be_bytes()),
+                Drop::VxlanMalformed,
+            )
+            .of_nobody(),
+            dropped(
+                "a UDP length above that of its packet",
+                padded(outer(underlay, udp_at + 4, &(udp_len + 1).to_be_bytes()), 9),
+                Drop::VxlanMalformed,
+            )
+            .of_nobody(),
+            dropped("no UDP length", outer(underlay, udp_at + 4, &[0, 0]), Drop::VxlanMalformed).of_nobody(),
+            dropped(
                 "no valid VNI in it",
                 set(whole.clone(), outer_len(underlay) - 8, &[0]),
                 Drop::VxlanMalformed,
@@ -74,7 +104,7 @@ fn what_is_no_tunnel_of_ours_is_the_kernels() {
             .of_nobody(),
             dropped(
                 "a VXLAN header that only padding makes whole",
-                outer(underlay, if v4 { 2 } else { 4 }, &[0, if v4 { 35 } else { 15 }]),
+                cut(underlay, sound().bytes().len() + 14 + 1),
                 Drop::VxlanMalformed,
             )
             .of_nobody(),
@@ -156,18 +186,6 @@ fn inner_frames_are_sound_or_refused() {
         };
         let whole = inner(VPC, &sound());
         let to = |destination| udp(HERE, destination);
-        // The frame goes on behind the outer packet, which is cut by so many bytes.
-        let cut = |by: usize| {
-            let frame = in_vpc(underlay, VPC, 1, &sound());
-            let at = if underlay == Underlay::V4 { 16 } else { 18 };
-            let len = u16::from_be_bytes([frame[at], frame[at + 1]]) - by as u16;
-            let frame = set(frame, at, &len.to_be_bytes());
-            if underlay == Underlay::V4 {
-                [&frame[..14], &with_checksum(frame[14..].to_vec())].concat()
-            } else {
-                frame
-            }
-        };
         vec![
             framed("an inner frame of 13 bytes", &whole[..13], Drop::Truncated),
             framed("no inner frame", &[], Drop::Truncated),
@@ -191,13 +209,13 @@ fn inner_frames_are_sound_or_refused() {
             Case::fabric(
                 "an inner packet beyond the outer one",
                 VPC,
-                cut(1),
+                cut(underlay, 1),
                 Want::Drop(Drop::IpTotalLength),
             ),
             Case::fabric(
                 "an inner IP header beyond the outer packet",
                 VPC,
-                cut(50),
+                cut(underlay, 50),
                 Want::Drop(Drop::IpTotalLength),
             ),
             framed("a wrong inner checksum", &set(whole.clone(), 14 + 10, &[1, 2]), Drop::IpChecksum),
