@@ -5,7 +5,7 @@ use border_gw_common::net::MacAddr;
 use border_gw_common::verdict::DropReason;
 
 use crate::checksum;
-use crate::packet::Packet;
+use crate::packet::{MAX_OFFSET, Packet};
 
 /// `EtherType` of IPv4.
 pub const ETHERTYPE_IPV4: u16 = 0x0800;
@@ -234,6 +234,14 @@ fn ipv6<P: Packet>(packet: &mut P, at: usize, end: usize) -> Result<Ip, DropReas
     Err(DropReason::ExtensionHeaders)
 }
 
+/// Why there is no window at the transport header, or at the next extension header: extension headers reach deeper than is looked,
+/// or the frame ends.
+#[inline(always)]
+pub fn out_of_sight(ip: &Ip) -> DropReason {
+    let is_there = ip.transport < ip.at + ip.len;
+    if is_there && ip.transport > MAX_OFFSET { DropReason::ExtensionHeaders } else { DropReason::Truncated }
+}
+
 /// Steps over one extension header (RFC 8200, section 4); false when the transport header is reached.
 #[inline(always)]
 fn extension<P: Packet>(packet: &mut P, ip: &mut Ip) -> Result<bool, DropReason> {
@@ -246,7 +254,7 @@ fn extension<P: Packet>(packet: &mut P, ip: &mut Ip) -> Result<bool, DropReason>
     {
         return Ok(false);
     }
-    let header = packet.window::<4>(ip.transport).ok_or(DropReason::Truncated)?;
+    let header = packet.window::<4>(ip.transport).ok_or_else(|| out_of_sight(ip))?;
     // What follows a fragment header stands in the first fragment alone, but its number in every one.
     if !ip.fragment {
         ip.flow_protocol = header[0];

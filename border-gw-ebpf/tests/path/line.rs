@@ -155,6 +155,8 @@ fn ip_headers_are_sound_or_refused() {
         let dropped = |name, packet: Vec<u8>, why| Case::line(name, VIF_A, packet, Want::Drop(why));
         let many = (0..7).fold(sound_v6(), |datagram, _| datagram.extension(60, &[0, 1, 4, 0, 0, 0, 0]));
         let six = (0..6).fold(sound_v6(), |datagram, _| datagram.extension(60, &[0, 1, 4, 0, 0, 0, 0]));
+        // Options of one extension header of so many bytes.
+        let long = |len: usize| [vec![(len / 8 - 1) as u8], vec![0; len - 2]].concat();
         let every = sound_v6()
             .extension(0, &[0, 1, 4, 0, 0, 0, 0])
             .extension(60, &[1, 1, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
@@ -201,6 +203,26 @@ fn ip_headers_are_sound_or_refused() {
                 Drop::IpTotalLength,
             ),
             dropped("seven extension headers", on_vif(VIF_A, &many), Drop::ExtensionHeaders),
+            dropped(
+                "an extension header at byte 1,538",
+                on_vif(VIF_A, &sound_v6().extension(60, &long(1480)).extension(60, &long(8))),
+                Drop::ExtensionHeaders,
+            ),
+            dropped(
+                "an extension header at byte 1,530, and then the packet's size",
+                on_vif(VIF_A, &sound_v6().extension(60, &long(1472)).extension(60, &long(8))),
+                Drop::TooBig,
+            ),
+            dropped(
+                "an ICMPv6 header at byte 1,538",
+                on_vif(VIF_A, &icmp(INSIDE_V6, "fd00:1::10", 128, &[0; 60]).extension(60, &long(1480))),
+                Drop::ExtensionHeaders,
+            ),
+            dropped(
+                "an extension header longer than the packet, and another",
+                on_vif(VIF_A, &sound_v6().extension(60, &[255, 1, 4, 0, 0, 0, 0]).extension(60, &long(8))),
+                Drop::Truncated,
+            ),
             dropped(
                 "a routing header of type 0",
                 on_vif(
