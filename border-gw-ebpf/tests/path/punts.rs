@@ -180,6 +180,7 @@ fn a_group_of_the_link_is_reached_by_peers_alone() {
                 udp("198.51.100.7", "224.0.0.1"),
                 Drop::StrangerOnLink,
             ),
+            v4("an address of our own", VIF_A, udp(OWN, "224.0.0.1"), Drop::MartianSource),
             v6("an echo of another host of the link", echo(STRANGER_V6), Drop::StrangerOnLink),
             v6("an echo from behind the peer", echo("fd00:172:16::5"), Drop::StrangerOnLink),
             v6("an echo of a link-local address", echo("fe80::1"), Drop::LinkLocalSource),
