@@ -257,6 +257,10 @@ pub struct VtepKey {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Owner(pub u32);
 
+/// [`Owner::kind`]: no host. With the index of a VIF: an address of its link subnet that stands for no single one (IPv4 network and
+/// broadcast, IPv6 subnet-router anycast). Nothing is sent there, and nobody is told anything there or about it (RFC 1812, sections
+/// 4.3.2.7 and 5.3.5.2).
+pub const OWNER_NOBODY: u32 = 0;
 /// [`Owner::kind`]: a virtual interface.
 pub const OWNER_VIF: u32 = 1;
 /// [`Owner::kind`]: a VPC attachment.
@@ -272,7 +276,7 @@ impl Owner {
         Self(kind << 16 | index & 0xffff)
     }
 
-    /// One of the `OWNER_*` numbers; 0 is nobody.
+    /// One of the `OWNER_*` numbers.
     #[inline(always)]
     pub const fn kind(self) -> u32 {
         self.0 >> 16
@@ -282,6 +286,12 @@ impl Owner {
     #[inline(always)]
     pub const fn is_local(self) -> bool {
         self.kind() >= OWNER_LOCAL_VIF
+    }
+
+    /// True for what stands for no host.
+    #[inline(always)]
+    pub const fn is_nobody(self) -> bool {
+        self.kind() == OWNER_NOBODY
     }
 
     /// Index of the record.

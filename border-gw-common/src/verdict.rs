@@ -60,9 +60,9 @@ reasons! {
     IpHeaderLength = "ip_header_length", "An IPv4 header length below 20 bytes or beyond the packet.";
     IpTotalLength = "ip_total_length", "An IP length beyond the frame or below its header.";
     IpChecksum = "ip_checksum", "A wrong IPv4 header checksum.";
-    ExtensionHeaders = "extension_headers", "More IPv6 extension headers than are followed.";
-    MartianSource = "martian_source", "A source that is multicast, broadcast, loopback or unspecified, or the network or broadcast address of the link subnet.";
-    MartianDestination = "martian_destination", "A destination that is loopback, unspecified or reserved.";
+    ExtensionHeaders = "extension_headers", "More than 6 IPv6 extension headers, or one, or an ICMPv6 header behind them, that starts beyond byte 1,535 of the frame.";
+    MartianSource = "martian_source", "A source that is multicast, broadcast, loopback or unspecified, an address of the gateway, or the network, broadcast or anycast address of a link subnet.";
+    MartianDestination = "martian_destination", "A destination that is loopback, unspecified or reserved, another link-local address than ours, or the network, broadcast or anycast address of a link subnet.";
     UnicastInBroadcast = "unicast_in_broadcast", "An IP unicast in a broadcast or multicast frame.";
     Multicast = "multicast", "A multicast beyond the link, or any from a VPC.";
     Broadcast = "broadcast", "An IPv4 limited broadcast.";
@@ -85,7 +85,7 @@ reasons! {
     PortCap = "port_cap", "Over the speed of the port that it leaves by.";
     NoEgress = "no_egress", "The interface that it should leave by is not known to the program, or the next hop's record is of no known kind.";
     Headroom = "headroom", "No room in front of the frame for the header that it needs.";
-    VxlanMalformed = "vxlan_malformed", "Addressed to our VTEP and port, and not VXLAN.";
+    VxlanMalformed = "vxlan_malformed", "Addressed to our VTEP and port, and not VXLAN, or with lengths or a checksum that are wrong.";
     UnknownVni = "unknown_vni", "No attachment has this VNI.";
     UnknownVtep = "unknown_vtep", "The outer source is not a VTEP of the attachment.";
     UnknownHostPort = "unknown_host_port", "Sent by the kernel on an interface that the program does not know.";
@@ -95,6 +95,7 @@ reasons! {
     IpOptions = "ip_options", "An IPv4 option that ends beyond the header, or whose length is none.";
     GroupSource = "group_source", "A source MAC address that is a group's (IEEE 802.3, clause 3.2.3).";
     NoteLost = "note_lost", "Refused, and the note of why was another packet's when its sender was to be told: a program was preempted, on a real-time kernel.";
+    TunnelFragment = "tunnel_fragment", "A tunnel packet in fragments: a host's VPC MTU is too large for the fabric. Lower it, on the hypervisors, to the fabric's MTU less 50 bytes (IPv4 tunnel) or 70 (IPv6).";
 }
 
 /// Reasons that a sender is told, in the order of their counters.

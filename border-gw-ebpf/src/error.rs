@@ -106,6 +106,7 @@ fn on_line<P: Packet, T: Tables>(
     reason: DropReason,
 ) -> Result<(), DropReason> {
     let vif = tables.vif(about.index).ok_or(reason)?;
+    spare_ourselves(tables, vif.domain, about, reason)?;
     let which = if reason == DropReason::TooBig { VifPolicer::TooBig } else { VifPolicer::Error };
     let teller = Teller {
         source: if about.version == V4 { &vif.error_v4 } else { &vif.error_v6 },
@@ -114,6 +115,24 @@ fn on_line<P: Packet, T: Tables>(
     };
     icmp::replace(packet, tables, about, reason, &teller)?;
     answer::return_frame(packet, 0, vif.mac)
+}
+
+/// A source that its sender may not use may be one of our own addresses, or one that stands for no single host: no error is for
+/// them (RFC 1812, section 4.3.2.7; RFC 4443, section 2.4 (e)).
+#[inline(always)]
+fn spare_ourselves<T: Tables>(
+    tables: &T,
+    domain: u32,
+    about: &Complaint,
+    reason: DropReason,
+) -> Result<(), DropReason> {
+    if reason != DropReason::SourceInvalid {
+        return Ok(());
+    }
+    match tables.route(domain, about.version, &about.to) {
+        Some(route) if route.owner.is_local() || route.owner.is_nobody() => Err(DropReason::MartianSource),
+        _ => Ok(()),
+    }
 }
 
 /// Where the inner Ethernet header starts: behind Ethernet, IPv4, UDP and VXLAN.
@@ -131,6 +150,7 @@ fn in_vpc<P: Packet, T: Tables>(
     reason: DropReason,
 ) -> Result<(), DropReason> {
     let attachment = tables.attachment(about.index).ok_or(reason)?;
+    spare_ourselves(tables, attachment.domain, about, reason)?;
     let settings = tables.settings().ok_or(reason)?;
     let port = tables.port(ifindex).ok_or(reason)?;
     let too_big = reason == DropReason::TooBig;

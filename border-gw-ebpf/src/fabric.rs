@@ -13,7 +13,8 @@ use crate::checksum;
 use crate::error;
 use crate::forward::{Origin, forward};
 use crate::headers::{
-    self, ETHERNET, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ip, PROTOCOL_UDP, be16, mac,
+    self, ETHERNET, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, EXTENSION_FRAGMENT, Ip, PROTOCOL_UDP,
+    be16, mac,
 };
 use crate::icmp::Refusal;
 use crate::packet::Packet;
@@ -99,17 +100,24 @@ fn outer<P: Packet>(packet: &mut P, port: &Port, settings: &Settings) -> Result<
 fn outer_v4<P: Packet>(packet: &mut P, settings: &Settings) -> Result<Option<Outer>, DropReason> {
     let frame_len = packet.len();
     let Some(bytes) = packet.window::<28>(ETHERNET) else { return Ok(None) };
+    // Of a later fragment nobody knows the port: the kernel gives it up, because the first never comes.
     let ours = bytes[0] == 0x45
         && bytes[9] == PROTOCOL_UDP
-        && !headers::is_fragment(be16(bytes, 6))
+        && be16(bytes, 6) & headers::FRAGMENT_OFFSET == 0
         && bytes[16..20] == settings.vtep[..4]
         && be16(bytes, 22) == settings.vxlan_port.get();
     if !ours {
         return Ok(None);
     }
+    if headers::is_fragment(be16(bytes, 6)) {
+        return Err(DropReason::TunnelFragment);
+    }
     let end = ETHERNET + usize::from(be16(bytes, 2));
     let header = bytes.first_chunk::<20>().ok_or(DropReason::VxlanMalformed)?;
-    if end > frame_len || checksum::fold(checksum::sum(header)) != 0xffff {
+    if end > frame_len
+        || !fills(be16(bytes, 24), ETHERNET + 20, end)
+        || checksum::fold(checksum::sum(header)) != 0xffff
+    {
         return Err(DropReason::VxlanMalformed);
     }
     let ecn = bytes[1] & 3;
@@ -122,21 +130,39 @@ fn outer_v4<P: Packet>(packet: &mut P, settings: &Settings) -> Result<Option<Out
 fn outer_v6<P: Packet>(packet: &mut P, settings: &Settings) -> Result<Option<Outer>, DropReason> {
     let frame_len = packet.len();
     let Some(bytes) = packet.window::<48>(ETHERNET) else { return Ok(None) };
-    let ours = bytes[0] >> 4 == 6
-        && bytes[6] == PROTOCOL_UDP
-        && bytes[24..40] == settings.vtep
-        && be16(bytes, 42) == settings.vxlan_port.get();
-    if !ours {
+    if bytes[0] >> 4 != 6 || bytes[24..40] != settings.vtep {
+        return Ok(None);
+    }
+    if bytes[6] == EXTENSION_FRAGMENT {
+        return fragment_v6(packet, settings);
+    }
+    if bytes[6] != PROTOCOL_UDP || be16(bytes, 42) != settings.vxlan_port.get() {
         return Ok(None);
     }
     let end = ETHERNET + 40 + usize::from(be16(bytes, 4));
-    if end > frame_len {
+    if end > frame_len || !fills(be16(bytes, 44), ETHERNET + 40, end) {
         return Err(DropReason::VxlanMalformed);
     }
     let ecn = bytes[1] >> 4 & 3;
     let mut source = [0; 16];
     source.copy_from_slice(&bytes[8..24]);
     Ok(Some(Outer { version: V6, source, ecn, vxlan: ETHERNET + 48, end }))
+}
+
+/// Whether a UDP datagram of this length fills its IP packet from `at` to `end`. Answers have both lengths, each by what it was.
+#[inline(always)]
+fn fills(udp_len: u16, at: usize, end: usize) -> bool {
+    at + usize::from(udp_len) == end
+}
+
+/// As in [`outer_v4`]: a first fragment of the tunnel is dropped by name, all others are the kernel's.
+#[inline(always)]
+fn fragment_v6<P: Packet>(packet: &mut P, settings: &Settings) -> Result<Option<Outer>, DropReason> {
+    let Some(bytes) = packet.window::<12>(ETHERNET + 40) else { return Ok(None) };
+    let ours = bytes[0] == PROTOCOL_UDP
+        && be16(bytes, 2) & headers::FRAGMENT_OFFSET_V6 == 0
+        && be16(bytes, 10) == settings.vxlan_port.get();
+    if ours { Err(DropReason::TunnelFragment) } else { Ok(None) }
 }
 
 /// The inner frame.
@@ -319,7 +345,10 @@ fn route_ip<P: Packet, T: Tables>(
     }
     let route = tables.route(domain, ip.version, &ip.destination);
     if route.is_some_and(|route| route.owner.is_local()) {
-        return Ok(punt(packet, tables, ingress)?);
+        return Ok(punt(packet, tables, ingress, ip)?);
+    }
+    if route.is_some_and(|route| route.owner.is_nobody()) {
+        return Err(DropReason::MartianDestination.into());
     }
     if ip.ttl <= 1 {
         return Err(DropReason::TtlExpired.into());
@@ -348,7 +377,10 @@ fn punt<P: Packet, T: Tables>(
     packet: &mut P,
     tables: &T,
     ingress: Ingress<'_>,
+    ip: &mut Ip,
 ) -> Result<Verdict, DropReason> {
+    // The tunnel ends here for these packets, too (RFC 6040, section 4.2).
+    rewrite::combine_ecn(packet, ip, ingress.outer.ecn)?;
     if !tables.charge(attachment_policer(ingress.index, AttachmentPolicer::Punt), 1, tables.now()) {
         return Err(DropReason::PuntLimit);
     }

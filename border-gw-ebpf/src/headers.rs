@@ -5,7 +5,7 @@ use border_gw_common::net::MacAddr;
 use border_gw_common::verdict::DropReason;
 
 use crate::checksum;
-use crate::packet::Packet;
+use crate::packet::{MAX_OFFSET, Packet};
 
 /// `EtherType` of IPv4.
 pub const ETHERTYPE_IPV4: u16 = 0x0800;
@@ -158,7 +158,7 @@ fn ipv4<P: Packet>(packet: &mut P, at: usize, end: usize) -> Result<Ip, DropReas
         traffic_class: header[1],
         ttl: header[8],
         fragment: is_fragment(fragment),
-        later_fragment: fragment & 0x1fff != 0,
+        later_fragment: fragment & FRAGMENT_OFFSET != 0,
         source: [0; 16],
         destination: [0; 16],
     };
@@ -190,6 +190,13 @@ fn ipv4<P: Packet>(packet: &mut P, at: usize, end: usize) -> Result<Ip, DropReas
 pub fn is_fragment(flags_and_offset: u16) -> bool {
     flags_and_offset & 0x3fff != 0
 }
+
+/// The offset in what [`is_fragment`] looks at, in units of eight bytes.
+pub const FRAGMENT_OFFSET: u16 = 0x1fff;
+/// The offset in an IPv6 fragment header (RFC 8200, section 4.5).
+pub const FRAGMENT_OFFSET_V6: u16 = 0xfff8;
+/// Next header: an IPv6 fragment header.
+pub const EXTENSION_FRAGMENT: u8 = 44;
 
 /// Extension headers that are followed; more are refused.
 pub const MAX_EXTENSIONS: usize = 6;
@@ -227,28 +234,35 @@ fn ipv6<P: Packet>(packet: &mut P, at: usize, end: usize) -> Result<Ip, DropReas
     Err(DropReason::ExtensionHeaders)
 }
 
+/// Why there is no window at the transport header, or at the next extension header: extension headers reach deeper than is looked,
+/// or the frame ends.
+#[inline(always)]
+pub fn out_of_sight(ip: &Ip) -> DropReason {
+    let is_there = ip.transport < ip.at + ip.len;
+    if is_there && ip.transport > MAX_OFFSET { DropReason::ExtensionHeaders } else { DropReason::Truncated }
+}
+
 /// Steps over one extension header (RFC 8200, section 4); false when the transport header is reached.
 #[inline(always)]
 fn extension<P: Packet>(packet: &mut P, ip: &mut Ip) -> Result<bool, DropReason> {
     const HOP_BY_HOP: u8 = 0;
     const ROUTING: u8 = 43;
-    const FRAGMENT: u8 = 44;
     const AUTHENTICATION: u8 = 51;
     const DESTINATION: u8 = 60;
     if ip.later_fragment
-        || !matches!(ip.protocol, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION)
+        || !matches!(ip.protocol, HOP_BY_HOP | ROUTING | EXTENSION_FRAGMENT | AUTHENTICATION | DESTINATION)
     {
         return Ok(false);
     }
-    let header = packet.window::<4>(ip.transport).ok_or(DropReason::Truncated)?;
+    let header = packet.window::<4>(ip.transport).ok_or_else(|| out_of_sight(ip))?;
     // What follows a fragment header stands in the first fragment alone, but its number in every one.
     if !ip.fragment {
         ip.flow_protocol = header[0];
     }
     let step = match ip.protocol {
-        FRAGMENT => {
+        EXTENSION_FRAGMENT => {
             ip.fragment = true;
-            ip.later_fragment = be16(header, 2) & 0xfff8 != 0;
+            ip.later_fragment = be16(header, 2) & FRAGMENT_OFFSET_V6 != 0;
             8
         }
         AUTHENTICATION => (usize::from(header[1]) + 2) * 4,

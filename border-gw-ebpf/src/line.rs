@@ -176,6 +176,9 @@ fn route_ip<P: Packet, T: Tables>(
         let own = local == Owner::new(OWNER_LOCAL_VIF, ingress.index);
         return Ok(punt_ip(packet, tables, ingress, ip, screened, class, own)?);
     }
+    if route.is_some_and(|route| route.owner.is_nobody()) {
+        return Err(DropReason::MartianDestination.into());
+    }
     if screened.source != Reach::Global {
         return Err(DropReason::LinkLocalSource.into());
     }
@@ -210,8 +213,8 @@ fn source_class<T: Tables>(
         return Ok(None);
     }
     match tables.source(ingress.index, ip.version, &ip.source) {
-        Some(SOURCE_OWN | SOURCE_FORBIDDEN) => Err(DropReason::SourceInvalid),
-        Some(SOURCE_MARTIAN) => Err(DropReason::MartianSource),
+        Some(SOURCE_OWN | SOURCE_MARTIAN) => Err(DropReason::MartianSource),
+        Some(SOURCE_FORBIDDEN) => Err(DropReason::SourceInvalid),
         None if ingress.vif.flags & VIF_VALIDATE != 0 => Err(DropReason::SourceInvalid),
         class => Ok(class),
     }

@@ -6,7 +6,7 @@ use core::hint;
 use border_gw_common::abi::V4;
 
 use crate::checksum;
-use crate::headers::{Ip, MAX_EXTENSIONS, PROTOCOL_TCP, be16};
+use crate::headers::{EXTENSION_FRAGMENT, Ip, MAX_EXTENSIONS, PROTOCOL_TCP, be16};
 use crate::packet::{MAX_OFFSET, Packet};
 
 /// Bytes of an IPv6 header.
@@ -67,7 +67,6 @@ pub fn clamp<P: Packet>(packet: &mut P, segment: Segment) {
 /// here once more, because one more field of [`Ip`] is too much for the programs' stacks. (In IPv4 no TCP is seen behind one.)
 #[inline(always)]
 fn is_authenticated<P: Packet>(packet: &mut P, segment: Segment) -> bool {
-    const FRAGMENT: u8 = 44;
     const AUTHENTICATION: u8 = 51;
     let Some(header) = packet.window::<8>(segment.ip) else { return true };
     if header[0] >> 4 != 6 {
@@ -80,43 +79,52 @@ fn is_authenticated<P: Packet>(packet: &mut P, segment: Segment) -> bool {
             return number == AUTHENTICATION;
         }
         let Some(header) = packet.window::<2>(at) else { return true };
-        at += if number == FRAGMENT { 8 } else { (usize::from(header[1]) + 1) * 8 };
+        at += if number == EXTENSION_FRAGMENT { 8 } else { (usize::from(header[1]) + 1) * 8 };
         number = header[0];
     }
     false
 }
 
-/// Where, in the TCP header, the MSS option of a SYN stands.
+/// Where, in the TCP header, the MSS option of a SYN stands; none where the options are signed (TCP-AO, RFC 5925, section 5.1; the
+/// MD5 option of RFC 2385 signs no options).
 #[inline(always)]
 fn find<P: Packet>(packet: &mut P, segment: Segment) -> Option<usize> {
     const SYN: u8 = 2;
     const END: u8 = 0;
     const NO_OPERATION: u8 = 1;
     const MAXIMUM_SEGMENT_SIZE: u8 = 2;
+    const AUTHENTICATION: u8 = 29;
     let header = packet.window::<TCP>(segment.at)?;
     let len = usize::from(header[12] >> 4) * 4;
     if header[13] & SYN == 0 || segment.at + len > segment.end {
         return None;
     }
+    // The first of them, or 0.
+    let mut found = 0;
     let mut option = TCP;
     for _ in 0..MAX_OPTIONS {
         // Every way through the loop leaves the same bounds, so that the verifier follows one of them.
-        option = hint::black_box(option) & IN_HEADER;
+        (option, found) = (hint::black_box(option) & IN_HEADER, hint::black_box(found) & IN_HEADER);
+        // Neither option is shorter.
         if option + MSS > len {
-            return None;
+            break;
         }
         let bytes = packet.window::<MSS>(segment.at + option)?;
         option += match (bytes[0], bytes[1]) {
             (NO_OPERATION, _) => 1,
-            (MAXIMUM_SEGMENT_SIZE, 4) => return Some(option),
-            (END, _) | (_, ..2) => return None,
+            (END, _) | (_, ..2) => break,
+            (AUTHENTICATION, _) => return None,
+            (MAXIMUM_SEGMENT_SIZE, 4) if found == 0 => {
+                found = option;
+                MSS
+            }
             (_, len) => usize::from(len),
         };
         if option > TCP + MAX_OPTIONS {
-            return None;
+            break;
         }
     }
-    None
+    if found == 0 { None } else { Some(found) }
 }
 
 /// Writes a smaller MSS, and mends the TCP checksum (RFC 1624). An option at an odd offset straddles the words of the sum, which

@@ -4,7 +4,7 @@ use border_gw_common::abi::{Address, V4};
 use border_gw_common::net::MacAddr;
 use border_gw_common::verdict::DropReason;
 
-use crate::headers::{Ip, PROTOCOL_ICMP, PROTOCOL_ICMPV6, word};
+use crate::headers::{Ip, PROTOCOL_ICMP, PROTOCOL_ICMPV6, out_of_sight, word};
 use crate::packet::Packet;
 
 /// `ICMPv6` type of a router advertisement (RFC 4861, section 4.2).
@@ -128,5 +128,5 @@ fn icmp_type<P: Packet>(packet: &mut P, ip: &Ip) -> Result<u8, DropReason> {
     if ip.transport + 4 > ip.at + ip.len {
         return Err(DropReason::IpTotalLength);
     }
-    Ok(packet.window::<4>(ip.transport).ok_or(DropReason::Truncated)?[0])
+    Ok(packet.window::<4>(ip.transport).ok_or_else(|| out_of_sight(ip))?[0])
 }

@@ -10,9 +10,10 @@ use std::net::IpAddr;
 
 use border_gw_common::abi::{
     ATTACHMENT_CLAMP_MSS, Address, Attachment, Connection, DSCP_MAPPED, DSCPS, Domain, HostPort,
-    OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER, OWNER_LOCAL_VIF, OWNER_VIF, Owner, Port, SOURCE_FORBIDDEN,
-    SOURCE_LINK, SOURCE_MARTIAN, SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, Settings, TO_CUSTOMER, TO_VPC,
-    VIF_CLAMP_MSS, VIF_DSCP_TO_VPC, VIF_ENABLED, VIF_TRANSIT, VIF_VALIDATE, Vif, VifKey, VtepKey, dscp_index,
+    OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER, OWNER_LOCAL_VIF, OWNER_NOBODY, OWNER_VIF, Owner, Port,
+    SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_MARTIAN, SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, Settings,
+    TO_CUSTOMER, TO_VPC, VIF_CLAMP_MSS, VIF_DSCP_TO_VPC, VIF_ENABLED, VIF_TRANSIT, VIF_VALIDATE, Vif, VifKey,
+    VtepKey, dscp_index,
 };
 use border_gw_common::net::{Be16, MacAddr};
 use ipnet::IpNet;
@@ -105,9 +106,11 @@ impl Compiler<'_> {
         for link in &vif.addresses {
             let sources = self.tables.sources.entry(index).or_default();
             sources.insert(link.local.trunc(), SOURCE_LINK);
-            sources.extend(ends(link.local).into_iter().map(|end| (IpNet::from(end), SOURCE_MARTIAN)));
+            sources.extend(ends(link.local).map(|end| (end, SOURCE_MARTIAN)));
             sources.insert(IpNet::from(link.peer), SOURCE_PEER);
             sources.insert(IpNet::from(link.local.addr()), SOURCE_OWN);
+            let nobody = Target { owner: Owner::new(OWNER_NOBODY, index), group: None };
+            ends(link.local).for_each(|end| self.route(domain, end, nobody));
             let own = Target { owner: Owner::new(OWNER_LOCAL_VIF, index), group: None };
             self.route(domain, IpNet::from(link.local.addr()), own);
             let way = self.way_to_peer(gateway, vif, link.peer);
@@ -415,12 +418,13 @@ fn error_v6(mut own: impl Iterator<Item = IpAddr>) -> Address {
 
 /// The addresses of a link subnet that stand for no single host: IPv4 network and broadcast (RFC 1812, section 4.2.3.1), and the
 /// subnet-router anycast address of IPv6 (RFC 4291, section 2.6.1). None where both addresses are hosts' (RFC 3021, RFC 6164).
-fn ends(link: IpNet) -> Vec<IpAddr> {
-    match link {
+fn ends(link: IpNet) -> impl Iterator<Item = IpNet> {
+    let ends: Vec<IpAddr> = match link {
         IpNet::V4(link) if link.prefix_len() < 31 => vec![link.network().into(), link.broadcast().into()],
         IpNet::V6(link) if link.prefix_len() < 127 => vec![link.network().into()],
         _ => Vec::new(),
-    }
+    };
+    ends.into_iter().map(IpNet::from)
 }
 
 fn flag(set: bool, bit: u32) -> u32 {

@@ -23,7 +23,7 @@ use rtnetlink::LinkUnspec;
 use tokio::sync::Notify;
 
 use crate::failover::Cause;
-use crate::intent::{BorderGateway, Intent, VirtualInterface};
+use crate::intent::{BorderGateway, Intent, VirtualInterface, VpcAttachment};
 pub(crate) use domain::outer_name;
 use domain::{Namespace, Wanted, refuse};
 pub use error::KernelError;
@@ -475,6 +475,15 @@ fn line_of<'a>(intent: &'a Intent, vif: &VirtualInterface) -> Option<&'a str> {
     intent.connection(&vif.connection).map(|connection| connection.interface.as_str())
 }
 
+/// The MTU of an attachment's interface: the gateway's own packets are to fit through every fabric port. A smaller one than IPv6
+/// knows would take its addresses off.
+fn vpc_mtu(intent: &Intent, vpc: &VpcAttachment, links: &BTreeMap<String, Link>) -> u16 {
+    let ports = intent.fabric.interfaces.iter().filter_map(|name| links.get(name));
+    let room = ports.map(|port| port.mtu.saturating_sub(preflight::tunnel(intent))).min();
+    let room = room.and_then(|room| u16::try_from(room.max(SMALLEST_MTU)).ok());
+    room.map_or(vpc.mtu, |room| room.min(vpc.mtu))
+}
+
 /// The veths that a border gateway is to have.
 fn veths(intent: &Intent, gateway: &BorderGateway, links: &BTreeMap<String, Link>) -> Vec<Wanted> {
     let vifs = gateway.virtual_interfaces.iter().map(|vif| Wanted {
@@ -492,10 +501,50 @@ fn veths(intent: &Intent, gateway: &BorderGateway, links: &BTreeMap<String, Link
         outer: outer_name(&intent.gateway.name, &vpc.name),
         prefix: "vpc",
         mac: Some(vpc.router.mac),
-        mtu: vpc.mtu,
+        mtu: vpc_mtu(intent, vpc, links),
         addresses: vpc.router.addresses.iter().map(|address| IpNet::from(*address)).collect(),
         arp: false,
         routes: vpc.cidrs.clone(),
     });
     vifs.chain(vpcs).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_gateways_own_packets_fit_through_every_fabric_port() {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/example/bgw.yaml");
+        let mut intent = crate::intent::load(&example).unwrap();
+        let port = |name: &str, mtu| Link {
+            index: 1,
+            name: name.into(),
+            altnames: Vec::new(),
+            mac: MacAddr::default(),
+            mtu,
+            admin_up: true,
+            peer: None,
+        };
+        // A sentence, the MTUs of both fabric ports, whether they carry IPv4, the attachment's MTU, and that of its interface.
+        for (sentence, mtus, v4, declared, want) in [
+            ("room for all", [1600, 1550], true, 1500, 1500),
+            ("less than declared", [1600, 1500], true, 1500, 1450),
+            ("IPv6 takes more", [1500, 1600], false, 1500, 1430),
+            ("jumbo frames", [9216, 9000], true, 9000, 8950),
+            ("less than IPv6 knows", [1600, 1300], true, 1500, 1280),
+            ("declared even smaller", [1600, 1300], true, 600, 600),
+            ("more than any packet", [65_600, 70_000], true, 1500, 1500),
+        ] {
+            let links = ["ens2f0", "ens2f1"].into_iter().zip(mtus);
+            let links = links.map(|(name, mtu)| (name.to_owned(), port(name, mtu))).collect();
+            intent.fabric.vtep = if v4 { [192, 0, 2, 10].into() } else { IpAddr::V6(1_u128.into()) };
+            intent.border_gateways[0].vpc_attachments[0].mtu = declared;
+            let veths = veths(&intent, &intent.border_gateways[0], &links);
+            let vpc = veths.iter().find(|veth| veth.name == "vpc-1").unwrap();
+            assert_eq!(vpc.mtu, want, "{sentence}");
+        }
+    }
 }

@@ -10,9 +10,9 @@ use border_gw::intent::{HostRoute, Intent, StaticRoute, VirtualInterface, Vtep, 
 use border_gw::kernel::{Observed, PortState, UnderlayPath};
 use border_gw::tables::{Installed, Slots, Tables};
 use border_gw_common::abi::{
-    ATTACHMENT_CLAMP_MSS, AttachmentPolicer, OWNER_VIF, Owner, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_MARTIAN,
-    SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, SourceClass, VIF_CLAMP_MSS, VifPolicer, attachment_policer,
-    vif_policer,
+    ATTACHMENT_CLAMP_MSS, AttachmentPolicer, OWNER_NOBODY, OWNER_VIF, Owner, SOURCE_FORBIDDEN, SOURCE_LINK,
+    SOURCE_MARTIAN, SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, SourceClass, VIF_CLAMP_MSS, VifPolicer,
+    attachment_policer, vif_policer,
 };
 use border_gw_common::net::MacAddr;
 use border_gw_common::policer::policer;
@@ -257,6 +257,11 @@ fn the_ends_of_a_link_subnet_are_no_hosts() {
         let martian = sources.iter().filter(|(_, class)| **class == SOURCE_MARTIAN);
         let martian: Vec<_> = martian.map(|(prefix, _)| prefix.to_string()).collect();
         assert_eq!(martian, want, "{local}");
+        let index = slots(&intent).vifs["vif-b"];
+        let nobody =
+            tables.routes[&0].iter().filter(|(_, target)| target.owner == Owner::new(OWNER_NOBODY, index));
+        let nobody: Vec<_> = nobody.map(|(prefix, _)| prefix.to_string()).collect();
+        assert_eq!(nobody, want, "{local}");
         let own = local.split_once('/').unwrap().0.parse::<IpAddr>().unwrap();
         assert_eq!(sources[&own.into()], SOURCE_OWN, "{local}");
     }

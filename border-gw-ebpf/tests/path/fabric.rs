@@ -9,13 +9,15 @@ use crate::support::send::{in_vpc, inner, inner_to, outer_len, tunnelled};
 use crate::support::wire::{address, ethernet, padded, set};
 use crate::support::world::{
     FABRIC, HOST, NESTED, PORT_B, SPINE, Underlay, VIF_A, VIF_B, VIF_OTHER, VPC, VPC_OTHER, port_mac,
-    router_mac,
+    router_mac, vpc_veth,
 };
 
 const OUTSIDE: &str = "172.16.0.5";
 const OUTSIDE_V6: &str = "fd00:172:16::5";
 const HERE: &str = "10.1.2.3";
 const HERE_V6: &str = "fd00:1::33";
+const ROUTER: &str = "10.1.0.1";
+const ROUTER_V6: &str = "fd00:1::1";
 
 fn sound() -> Datagram {
     udp(HERE, OUTSIDE)
@@ -23,6 +25,22 @@ fn sound() -> Datagram {
 
 fn sound_v6() -> Datagram {
     udp(HERE_V6, OUTSIDE_V6)
+}
+
+/// A sound frame, but that its outer packet ends so many bytes too early.
+fn cut(underlay: Underlay, by: usize) -> Vec<u8> {
+    let (ip, udp) = if underlay == Underlay::V4 { (16, 14 + 24) } else { (18, 14 + 44) };
+    let frame = in_vpc(underlay, VPC, 1, &sound());
+    let less = |frame: Vec<u8>, at: usize| {
+        let len = usize::from(u16::from_be_bytes([frame[at], frame[at + 1]])) - by;
+        set(frame, at, &(len as u16).to_be_bytes())
+    };
+    let frame = less(less(frame, ip), udp);
+    if underlay == Underlay::V4 {
+        [&frame[..14], &with_checksum(frame[14..].to_vec())].concat()
+    } else {
+        frame
+    }
 }
 
 /// The outer IP packet changed at an offset, its IPv4 checksum right.
@@ -43,6 +61,7 @@ fn what_is_no_tunnel_of_ours_is_the_kernels() {
         let whole = in_vpc(underlay, VPC, 1, &sound());
         let v4 = underlay == Underlay::V4;
         let (ours, protocol, udp_at) = if v4 { (19, 9, 20) } else { (39, 6, 40) };
+        let udp_len = (whole.len() - 14 - udp_at) as u16;
         let plain = udp("192.0.2.99", "192.0.2.10").bytes();
         let mut cases = vec![
             pass("a short frame", vec![0; 14]),
@@ -65,6 +84,19 @@ fn what_is_no_tunnel_of_ours_is_the_kernels() {
             )
             .of_nobody(),
             dropped(
+                "a UDP length below that of its packet",
+                outer(underlay, udp_at + 4, &(udp_len - 1).to_be_bytes()),
+                Drop::VxlanMalformed,
+            )
+            .of_nobody(),
+            dropped(
+                "a UDP length above that of its packet",
+                padded(outer(underlay, udp_at + 4, &(udp_len + 1).to_be_bytes()), 9),
+                Drop::VxlanMalformed,
+            )
+            .of_nobody(),
+            dropped("no UDP length", outer(underlay, udp_at + 4, &[0, 0]), Drop::VxlanMalformed).of_nobody(),
+            dropped(
                 "no valid VNI in it",
                 set(whole.clone(), outer_len(underlay) - 8, &[0]),
                 Drop::VxlanMalformed,
@@ -72,7 +104,7 @@ fn what_is_no_tunnel_of_ours_is_the_kernels() {
             .of_nobody(),
             dropped(
                 "a VXLAN header that only padding makes whole",
-                outer(underlay, if v4 { 2 } else { 4 }, &[0, if v4 { 35 } else { 15 }]),
+                cut(underlay, sound().bytes().len() + 14 + 1),
                 Drop::VxlanMalformed,
             )
             .of_nobody(),
@@ -110,14 +142,34 @@ fn what_is_no_tunnel_of_ours_is_the_kernels() {
             let options = [&whole[..14], &[0x46], &whole[15..34], &[1; 4], &whole[34..]].concat();
             cases.extend([
                 pass("outer options", options),
-                pass("an outer fragment", outer(underlay, 6, &[0x20, 0])),
+                dropped("a first outer fragment", outer(underlay, 6, &[0x20, 0]), Drop::TunnelFragment)
+                    .of_nobody(),
+                pass(
+                    "a first fragment of something else",
+                    set(outer(underlay, 6, &[0x20, 0]), 14 + 22, &[0x12, 0xb6]),
+                ),
                 pass("a later outer fragment", outer(underlay, 6, &[0, 1])),
                 pass("IPv6 where the tunnels are IPv4", in_vpc(Underlay::V6, VPC, 1, &sound())),
                 dropped("a wrong outer checksum", set(whole, 14 + 10, &[1, 2]), Drop::VxlanMalformed)
                     .of_nobody(),
             ]);
         } else {
-            cases.push(pass("IPv4 where the tunnels are IPv6", in_vpc(Underlay::V4, VPC, 1, &sound())));
+            // A fragment header between the IPv6 and the UDP header.
+            let fragment = |next, field: [u8; 2]| {
+                let header = [next, 0, field[0], field[1], 1, 2, 3, 4];
+                let frame = [&whole[..54], &header, &whole[54..]].concat();
+                let len = (frame.len() - 54) as u16;
+                set(set(frame, 14 + 4, &len.to_be_bytes()), 14 + 6, &[44])
+            };
+            cases.extend([
+                pass("IPv4 where the tunnels are IPv6", in_vpc(Underlay::V4, VPC, 1, &sound())),
+                dropped("a first outer fragment", fragment(17, [0, 1]), Drop::TunnelFragment).of_nobody(),
+                dropped("a fragment that is all", fragment(17, [0, 0]), Drop::TunnelFragment).of_nobody(),
+                pass("a later outer fragment", fragment(17, [0, 9])),
+                pass("a fragment of TCP", fragment(6, [0, 1])),
+                pass("a first fragment of something else", set(fragment(17, [0, 1]), 64, &[0x12, 0xb6])),
+                pass("a fragment that ends in its UDP header", fragment(17, [0, 1])[..65].to_vec()),
+            ]);
         }
         cases
     });
@@ -134,18 +186,6 @@ fn inner_frames_are_sound_or_refused() {
         };
         let whole = inner(VPC, &sound());
         let to = |destination| udp(HERE, destination);
-        // The frame goes on behind the outer packet, which is cut by so many bytes.
-        let cut = |by: usize| {
-            let frame = in_vpc(underlay, VPC, 1, &sound());
-            let at = if underlay == Underlay::V4 { 16 } else { 18 };
-            let len = u16::from_be_bytes([frame[at], frame[at + 1]]) - by as u16;
-            let frame = set(frame, at, &len.to_be_bytes());
-            if underlay == Underlay::V4 {
-                [&frame[..14], &with_checksum(frame[14..].to_vec())].concat()
-            } else {
-                frame
-            }
-        };
         vec![
             framed("an inner frame of 13 bytes", &whole[..13], Drop::Truncated),
             framed("no inner frame", &[], Drop::Truncated),
@@ -169,13 +209,13 @@ fn inner_frames_are_sound_or_refused() {
             Case::fabric(
                 "an inner packet beyond the outer one",
                 VPC,
-                cut(1),
+                cut(underlay, 1),
                 Want::Drop(Drop::IpTotalLength),
             ),
             Case::fabric(
                 "an inner IP header beyond the outer packet",
                 VPC,
-                cut(50),
+                cut(underlay, 50),
                 Want::Drop(Drop::IpTotalLength),
             ),
             framed("a wrong inner checksum", &set(whole.clone(), 14 + 10, &[1, 2]), Drop::IpChecksum),
@@ -210,8 +250,8 @@ fn inner_frames_are_sound_or_refused() {
                 udp("fd00:1:0:7::9", OUTSIDE_V6),
                 Drop::SourceInvalid,
             ),
-            dropped("from the router's address", udp("10.1.0.1", OUTSIDE), Drop::SourceInvalid),
-            dropped("from a VIF's own address", udp("169.254.10.2", OUTSIDE), Drop::SourceInvalid),
+            dropped("from the router's address", udp("10.1.0.1", OUTSIDE), Drop::MartianSource),
+            dropped("from a VIF's own address", udp("169.254.10.2", OUTSIDE), Drop::MartianSource),
             Case::fabric(
                 "from the CIDR around the nested one",
                 NESTED,
@@ -346,6 +386,16 @@ fn congestion_that_the_underlay_marked_reaches_the_receiver() {
                     None => Want::Drop(Drop::Congestion),
                 };
                 cases.push(Case::fabric("ECN of both headers", VPC, frame, want));
+            }
+            for destination in [ROUTER, ROUTER_V6] {
+                let source = if destination == ROUTER { HERE } else { HERE_V6 };
+                let datagram = udp(source, destination).traffic_class(0xb8 | inner_ecn);
+                let frame = marked(underlay, in_vpc(underlay, VPC, 1, &datagram), outer_ecn);
+                let want = match want {
+                    Some(ecn) => Want::Punt(vpc_veth(VPC), inner(VPC, &datagram.traffic_class(0xb8 | ecn))),
+                    None => Want::Drop(Drop::Congestion),
+                };
+                cases.push(Case::fabric("ECN of both headers, to the router", VPC, frame, want));
             }
         }
         let between = udp(HERE, "10.1.7.9").traffic_class(0x02);

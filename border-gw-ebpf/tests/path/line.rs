@@ -4,11 +4,12 @@ use border_gw_common::abi::{SOURCE_FORBIDDEN, SOURCE_ROUTED, VIF_TRANSIT, VIF_VA
 use border_gw_common::net::MacAddr;
 use border_gw_common::verdict::DropReason as Drop;
 
+use crate::errors::speak;
 use crate::support::case::{Case, Want, check};
 use crate::support::datagram::{Datagram, icmp, neighbor, transport, udp, with_checksum};
 use crate::support::memory::Memory;
 use crate::support::send::{on_vif, on_vif_to, tagged};
-use crate::support::wire::{arp, padded, set};
+use crate::support::wire::{address, arp, padded, set};
 use crate::support::world::{
     CUSTOMER, NESTED, PORT_A, PORT_B, VIF_A, VIF_B, VIF_DOWN, VIF_OTHER, VPC, VPC_OTHER, port_mac, tags,
 };
@@ -154,6 +155,8 @@ fn ip_headers_are_sound_or_refused() {
         let dropped = |name, packet: Vec<u8>, why| Case::line(name, VIF_A, packet, Want::Drop(why));
         let many = (0..7).fold(sound_v6(), |datagram, _| datagram.extension(60, &[0, 1, 4, 0, 0, 0, 0]));
         let six = (0..6).fold(sound_v6(), |datagram, _| datagram.extension(60, &[0, 1, 4, 0, 0, 0, 0]));
+        // Options of one extension header of so many bytes.
+        let long = |len: usize| [vec![(len / 8 - 1) as u8], vec![0; len - 2]].concat();
         let every = sound_v6()
             .extension(0, &[0, 1, 4, 0, 0, 0, 0])
             .extension(60, &[1, 1, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
@@ -200,6 +203,26 @@ fn ip_headers_are_sound_or_refused() {
                 Drop::IpTotalLength,
             ),
             dropped("seven extension headers", on_vif(VIF_A, &many), Drop::ExtensionHeaders),
+            dropped(
+                "an extension header at byte 1,538",
+                on_vif(VIF_A, &sound_v6().extension(60, &long(1480)).extension(60, &long(8))),
+                Drop::ExtensionHeaders,
+            ),
+            dropped(
+                "an extension header at byte 1,530, and then the packet's size",
+                on_vif(VIF_A, &sound_v6().extension(60, &long(1472)).extension(60, &long(8))),
+                Drop::TooBig,
+            ),
+            dropped(
+                "an ICMPv6 header at byte 1,538",
+                on_vif(VIF_A, &icmp(INSIDE_V6, "fd00:1::10", 128, &[0; 60]).extension(60, &long(1480))),
+                Drop::ExtensionHeaders,
+            ),
+            dropped(
+                "an extension header longer than the packet, and another",
+                on_vif(VIF_A, &sound_v6().extension(60, &[255, 1, 4, 0, 0, 0, 0]).extension(60, &long(8))),
+                Drop::Truncated,
+            ),
             dropped(
                 "a routing header of type 0",
                 on_vif(
@@ -384,6 +407,11 @@ fn a_source_is_one_that_the_vif_may_use() {
             sources.add("10.0.0.0/8", SOURCE_ROUTED);
             sources.add("10.1.0.0/16", SOURCE_FORBIDDEN);
         };
+        // Nobody is silent only because there is no address to speak from.
+        let tell = |world: &mut Memory| {
+            let vif = world.vifs.get_mut(&VIF_B).unwrap();
+            (vif.error_v4, vif.error_v6) = (address("169.254.20.2").1, address("fd00:20::2").1);
+        };
         vec![
             dropped(
                 "a source behind another VIF",
@@ -398,14 +426,31 @@ fn a_source_is_one_that_the_vif_may_use() {
                 udp("2001:db8:9::1", "fd00:1::10"),
                 Drop::SourceInvalid,
             ),
-            dropped("our own address", VIF_A, udp("169.254.10.2", "10.1.0.10"), Drop::SourceInvalid),
-            dropped("our own IPv6 address", VIF_A, udp("fd00:10::2", "fd00:1::10"), Drop::SourceInvalid),
+            dropped("our own address", VIF_A, udp("169.254.10.2", "10.1.0.10"), Drop::MartianSource)
+                .when(speak),
+            dropped("our own IPv6 address", VIF_A, udp("fd00:10::2", "fd00:1::10"), Drop::MartianSource)
+                .when(speak),
             dropped(
                 "our own address where sources are not validated",
                 VIF_B,
                 udp("169.254.20.2", "10.1.0.10"),
-                Drop::SourceInvalid,
-            ),
+                Drop::MartianSource,
+            )
+            .when(tell),
+            dropped(
+                "another VIF's own address where sources are not validated",
+                VIF_B,
+                udp("169.254.10.2", "10.1.0.10"),
+                Drop::MartianSource,
+            )
+            .when(tell),
+            dropped(
+                "the address of a VPC's router where sources are not validated",
+                VIF_B,
+                udp("fd00:1::1", "fd00:1::10"),
+                Drop::MartianSource,
+            )
+            .when(tell),
             dropped(
                 "a VPC's address where sources are not validated",
                 VIF_B,
@@ -444,6 +489,20 @@ fn a_source_is_one_that_the_vif_may_use() {
                 udp("169.254.20.7", "10.1.0.10"),
                 Drop::MartianSource,
             ),
+            dropped(
+                "the broadcast address of another link",
+                VIF_A,
+                udp("169.254.20.7", "10.1.0.10"),
+                Drop::MartianSource,
+            )
+            .when(speak),
+            dropped(
+                "the anycast address of another link where sources are not validated",
+                VIF_B,
+                udp("fd00:10::", "fd00:1::10"),
+                Drop::MartianSource,
+            )
+            .when(tell),
             sent("an accepted prefix", VIF_A, sound()),
             sent("an accepted IPv6 prefix", VIF_A, sound_v6()),
             sent("the peer itself", VIF_A, udp("169.254.10.1", "10.1.0.10")),

@@ -139,6 +139,14 @@ fn the_option_is_found_wherever_it_stands() {
                 &[],
             ),
             lowered("only the first of two", &[], &mss(1460)),
+            lowered("before an option that is cut by the header's end", &[], &[8, 10, 0, 0]),
+            lowered("before an option of no length", &[], &[8, 0, 29, 16]),
+            lowered("before the end of the list", &[], &[0, 29, 16, 0]),
+            lowered(
+                "beside the MD5 option, which signs no options",
+                &[],
+                &[[19, 18].as_slice(), &[7; 16], &[1, 1]].concat(),
+            ),
             to_vpc("behind IPv4 options", &in_options(&sent), in_options(&out)),
             to_vpc(
                 "behind IPv6 extension headers",
@@ -182,6 +190,9 @@ fn the_option_is_found_wherever_it_stands() {
     });
 }
 
+/// TCP-AO: kind, length, two key identifiers, and a code of 12 bytes.
+const AO: [u8; 16] = [29, 16, 1, 2, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7];
+
 #[test]
 fn everything_else_is_left_as_it_is() {
     check(|_| {
@@ -217,6 +228,16 @@ fn everything_else_is_left_as_it_is() {
                 let body = [&[6][..], &AUTHENTICATION, &later.body].concat();
                 Datagram { protocol: 51, body, ..later.clone() }
             }),
+            unchanged("beside TCP-AO", v4(SYN, &[&mss(1460)[..], &AO].concat())),
+            unchanged("behind TCP-AO", v4(SYN, &[&AO[..], &mss(1460)].concat())),
+            unchanged(
+                "beside TCP-AO behind others",
+                v4(SYN, &[&[4, 2][..], &mss(1460), &[1, 1], &AO].concat()),
+            ),
+            unchanged(
+                "beside TCP-AO in IPv6",
+                tcp(CUSTOMER_V6, HOST_V6, SYN, &[&mss(1460)[..], &AO].concat()),
+            ),
             unchanged("another protocol", Datagram { protocol: 132, ..later }),
             unchanged("behind the end of the list", v4(SYN, &[&[0, 0, 0, 0][..], &mss(1460)].concat())),
             unchanged("an MSS option of another length", v4(SYN, &[2, 3, 0xff, 0xff])),

@@ -5,6 +5,7 @@ use border_gw_common::net::MacAddr;
 use border_gw_common::verdict::{DropReason as Drop, Verdict};
 use border_gw_ebpf::policer::policer;
 
+use crate::errors::speak;
 use crate::support::case::{Case, Want, check, run};
 use crate::support::datagram::{Datagram, icmp, neighbor, transport, udp};
 use crate::support::frame::Frame;
@@ -133,7 +134,8 @@ fn the_gateways_own_traffic_reaches_the_kernel() {
                 on_vif(VIF_B, &icmp("10.1.0.10", "169.254.20.2", 8, &[0; 60])),
                 Want::Drop(Drop::SourceInvalid),
             ),
-            dropped("our own address to ourselves", icmp(OWN, OWN, 8, &[0; 60]), Drop::SourceInvalid),
+            dropped("our own address to ourselves", icmp(OWN, OWN, 8, &[0; 60]), Drop::MartianSource)
+                .when(speak),
             from_vpc("a ping to the router", VPC, 1, icmp("10.1.2.3", "10.1.0.1", 8, &[0; 60])),
             from_vpc(
                 "an IPv6 ping to the router",
@@ -178,6 +180,7 @@ fn a_group_of_the_link_is_reached_by_peers_alone() {
                 udp("198.51.100.7", "224.0.0.1"),
                 Drop::StrangerOnLink,
             ),
+            v4("an address of our own", VIF_A, udp(OWN, "224.0.0.1"), Drop::MartianSource),
             v6("an echo of another host of the link", echo(STRANGER_V6), Drop::StrangerOnLink),
             v6("an echo from behind the peer", echo("fd00:172:16::5"), Drop::StrangerOnLink),
             v6("an echo of a link-local address", echo("fe80::1"), Drop::LinkLocalSource),

@@ -132,11 +132,19 @@ fn errors_are_for_hosts_alone() {
             silent("to loopback", 0, host, "127.0.0.1", Drop::MartianDestination);
             silent("to an IPv6 group", 1, host_v6, "ff05::2", Drop::Multicast);
             silent("to a link-local address", 1, host_v6, "fe80::1234", Drop::MartianDestination);
+            // Whatever comes from us goes nowhere else than what comes to us.
+            silent("from a VIF's own address", 0, "169.254.10.2", beyond, Drop::MartianSource);
+            silent("from a VIF's own IPv6 address", 1, "fd00:10::2", beyond_v6, Drop::MartianSource);
+            silent("from a router of a VPC", 0, "10.1.0.1", beyond, Drop::MartianSource);
+            silent("from a router of a VPC in IPv6", 1, "fd00:1::1", beyond_v6, Drop::MartianSource);
+            silent("from the network address of a link", 0, "169.254.10.0", beyond, Drop::MartianSource);
+            silent("from the broadcast address of a link", 0, "169.254.10.7", beyond, Drop::MartianSource);
+            silent("to the network address of a link", 0, host, "169.254.10.0", Drop::MartianDestination);
+            silent("to the broadcast address of a link", 0, host, "169.254.10.7", Drop::MartianDestination);
+            silent("from the anycast address of a link", 1, "fd00:10::", beyond_v6, Drop::MartianSource);
+            silent("to the anycast address of a link", 1, host_v6, "fd00:10::", Drop::MartianDestination);
             // Source validation comes first on lines.
             if asker.entry == Entry::Line {
-                silent("from the link's network address", 0, "169.254.10.0", beyond, Drop::MartianSource);
-                silent("from the link's broadcast address", 0, "169.254.10.7", beyond, Drop::MartianSource);
-                silent("from the link's anycast address", 1, "fd00:10::", beyond_v6, Drop::MartianSource);
                 let [stranger, stranger_v6] = asker.strangers;
                 silent(
                     "from a stranger to a group of the link",

@@ -2,9 +2,9 @@
 
 use border_gw_common::abi::{
     Attachment, AttachmentPolicer, BUCKETS, HostPort, NAME, OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER,
-    OWNER_LOCAL_VIF, OWNER_VIF, Owner, Port, Route, SOURCE_FORBIDDEN, SOURCE_LINK, SOURCE_MARTIAN,
-    SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, Settings, TO_CUSTOMER, TO_VPC, VIF_ENABLED, VIF_POLICERS,
-    VIF_VALIDATE, Vif, VifKey, VtepKey, attachment_policer, connection_policer, port_policer,
+    OWNER_LOCAL_VIF, OWNER_NOBODY, OWNER_VIF, Owner, Port, Route, SOURCE_FORBIDDEN, SOURCE_LINK,
+    SOURCE_MARTIAN, SOURCE_OWN, SOURCE_PEER, SOURCE_ROUTED, Settings, TO_CUSTOMER, TO_VPC, VIF_ENABLED,
+    VIF_POLICERS, VIF_VALIDATE, Vif, VifKey, VtepKey, attachment_policer, connection_policer, port_policer,
 };
 use border_gw_common::net::{Be16, MacAddr};
 use border_gw_ebpf::policer::policer;
@@ -339,6 +339,9 @@ fn routes(world: &mut Memory, domain: u32) {
         ("fd00:172:16::/48", to_vif(vif_group(vif), vif)),
         ("169.254.10.2/32", local(OWNER_LOCAL_VIF, vif)),
         ("fd00:10::2/128", local(OWNER_LOCAL_VIF, vif)),
+        ("169.254.10.0/32", local(OWNER_NOBODY, vif)),
+        ("169.254.10.7/32", local(OWNER_NOBODY, vif)),
+        ("fd00:10::/128", local(OWNER_NOBODY, vif)),
     ];
     if first {
         all.extend([
@@ -351,6 +354,9 @@ fn routes(world: &mut Memory, domain: u32) {
             ("172.18.0.0/16", to_vif(BOTH_LINES, VIF_A)),
             ("169.254.20.2/32", local(OWNER_LOCAL_VIF, VIF_B)),
             ("fd00:20::2/128", local(OWNER_LOCAL_VIF, VIF_B)),
+            ("169.254.20.0/32", local(OWNER_NOBODY, VIF_B)),
+            ("169.254.20.7/32", local(OWNER_NOBODY, VIF_B)),
+            ("fd00:20::/128", local(OWNER_NOBODY, VIF_B)),
             ("10.90.0.0/16", to_vpc(DEAD, VPC)),
             ("10.91.0.0/16", to_vpc(FOREIGN_VPC, VPC)),
             ("10.92.0.0/16", to_vpc(EMPTY, VPC)),

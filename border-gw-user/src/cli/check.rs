@@ -222,6 +222,9 @@ fn write_route(
     prefix: IpNet,
     target: &Target,
 ) -> io::Result<()> {
+    if target.owner.is_nobody() {
+        return writeln!(out, "  route {prefix} -> nobody (an end of a link subnet)");
+    }
     let Some(group) = target.group else {
         return writeln!(out, "  route {prefix} -> local to {}", owner(&compiled.tables, target.owner));
     };

@@ -73,13 +73,18 @@ fn lines(intent: &Intent, links: &BTreeMap<String, Link>) -> Result<(), KernelEr
     Ok(())
 }
 
+/// Bytes that the tunnel adds to an inner IP packet.
+pub(super) fn tunnel(intent: &Intent) -> u32 {
+    if intent.fabric.vtep.is_ipv4() { TUNNEL.0 } else { TUNNEL.1 }
+}
+
 /// A fabric port has room for the tunnel around the smallest packets; less than an attachment's MTU is a note.
 fn fabric(
     intent: &Intent,
     links: &BTreeMap<String, Link>,
     notes: &mut Vec<String>,
 ) -> Result<(), KernelError> {
-    let tunnel = if intent.fabric.vtep.is_ipv4() { TUNNEL.0 } else { TUNNEL.1 };
+    let tunnel = tunnel(intent);
     for link in intent.fabric.interfaces.iter().filter_map(|interface| links.get(interface)) {
         let (interface, mtu) = (&link.name, link.mtu);
         if mtu < SMALLEST_MTU + tunnel {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use border_gw_common::abi::{
-    BUCKETS, Group, OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER, OWNER_LOCAL_VIF, OWNER_VIF, Owner,
+    BUCKETS, Group, OWNER_ATTACHMENT, OWNER_LOCAL_ROUTER, OWNER_LOCAL_VIF, OWNER_NOBODY, OWNER_VIF, Owner,
 };
 use ipnet::IpNet;
 use serde::Serialize;
@@ -19,7 +19,7 @@ pub struct RouteRow {
     pub border_gateway: String,
     /// Destination.
     pub prefix: String,
-    /// `attachment`, `static`, `learned`, `peer` or `local`.
+    /// `attachment`, `static`, `learned`, `peer`, `local`, or `nobody` (no host's: the ends of a link subnet).
     pub source: &'static str,
     /// Attachment or virtual interface that it belongs to (the first, where there are several).
     pub owner: String,
@@ -86,13 +86,14 @@ impl Origins {
         Self { peers, declared: routes.map(|route| route.prefix).collect() }
     }
 
-    /// `attachment`, `peer`, `static`, `learned` or `local`.
+    /// `attachment`, `peer`, `static`, `learned`, `local` or `nobody`.
     pub fn source(&self, prefix: IpNet, owner: Owner) -> &'static str {
         match owner.kind() {
             OWNER_ATTACHMENT => "attachment",
             OWNER_VIF if self.peers.contains(&prefix) => "peer",
             OWNER_VIF if self.declared.contains(&prefix) => "static",
             OWNER_VIF => "learned",
+            OWNER_NOBODY => "nobody",
             _ => "local",
         }
     }
@@ -140,7 +141,9 @@ fn names(state: &State, members: &Members) -> Vec<String> {
 
 fn owner_name(state: &State, owner: Owner) -> String {
     match owner.kind() {
-        OWNER_VIF | OWNER_LOCAL_VIF => state.installed.vifs.get(&owner.index()).map(|vif| text(&vif.name)),
+        OWNER_VIF | OWNER_LOCAL_VIF | OWNER_NOBODY => {
+            state.installed.vifs.get(&owner.index()).map(|vif| text(&vif.name))
+        }
         OWNER_ATTACHMENT | OWNER_LOCAL_ROUTER => {
             state.installed.attachments.get(&owner.index()).map(|vpc| text(&vpc.name))
         }
