@@ -381,7 +381,8 @@ impl Namespace {
         });
         let interfaces = interfaces.collect();
         let external = gateway.routing == Routing::External;
-        if let Some(wait) = self.tables.refresh(&interfaces, external)? {
+        let changes_now = |table| self.netlink.has_changed(table);
+        if let Some(wait) = self.tables.refresh(&interfaces, external, &changes_now)? {
             let nudge = Arc::clone(&self.nudge);
             tokio::spawn(async move {
                 tokio::time::sleep(wait).await;

@@ -33,6 +33,8 @@ const OWN_PREFERENCE: u32 = 50;
 const PREFERENCES: [(u32, u32); 3] = [(7100, 50), (7200, 100), (7300, 150)];
 /// What [`recovering`] looks for.
 const SETTLED: &str = "define recovering = 0;";
+/// What stands there instead, in a recovery.
+const RECOVERING: &str = "define recovering = 1;";
 
 /// What [`leaving`] looks for.
 const PERSISTENT: &str = "define persistent = 1;";
@@ -103,7 +105,12 @@ pub(super) fn carried(vif: &VirtualInterface, session: Family) -> &'static [Fami
 /// The configuration that is run with just after a restart, while BFD finds its peers again: kernel routes that BFD guards are
 /// left as they are.
 pub(super) fn recovering(text: &str) -> String {
-    text.replacen(SETTLED, "define recovering = 1;", 1)
+    text.replacen(SETTLED, RECOVERING, 1)
+}
+
+/// Whether a configuration is that of a recovery.
+pub(super) fn is_recovering(text: &str) -> bool {
+    text.contains(RECOVERING)
 }
 
 /// The same configuration, with which kernel routes go when BIRD, or the protocol that wrote them, ends.
