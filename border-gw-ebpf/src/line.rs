@@ -245,8 +245,7 @@ fn punt_ip<P: Packet, T: Tables>(
     if to_group && !peer || class == Some(SOURCE_LINK) {
         return Err(DropReason::StrangerOnLink);
     }
-    let which =
-        if own && peer && is_control(packet, ip) { VifPolicer::PuntControl } else { VifPolicer::PuntRest };
+    let which = if own && peer { class_of(packet, ip) } else { VifPolicer::PuntRest };
     punt(packet, tables, ingress, which)
 }
 
@@ -266,20 +265,30 @@ fn punt_advertisement<P: Packet, T: Tables>(
     punt(packet, tables, ingress, VifPolicer::PuntNeighbor)
 }
 
-/// BGP (RFC 4271), and BFD over one hop and many (RFC 5881, RFC 5883).
+/// The limiter of what a declared peer says to us. BGP (RFC 4271) and what opens it, and BFD over one hop and many (RFC 5881,
+/// RFC 5883) have their own: no flood of one starves another.
 #[inline(always)]
-fn is_control<P: Packet>(packet: &mut P, ip: &Ip) -> bool {
+fn class_of<P: Packet>(packet: &mut P, ip: &Ip) -> VifPolicer {
     const BGP: u16 = 179;
     const BFD: u16 = 3784;
     const BFD_MULTIHOP: u16 = 4784;
+    /// Ports, and a TCP header's flags; a BFD packet is longer.
+    const PORTS_AND_FLAGS: usize = 14;
+    const SYN: u8 = 0x02;
+    const ACK: u8 = 0x10;
     // Not what stands in padding.
-    if ip.fragment || ip.transport + 4 > ip.at + ip.len {
-        return false;
+    if ip.fragment || ip.transport + PORTS_AND_FLAGS > ip.at + ip.len {
+        return VifPolicer::PuntRest;
     }
-    let Some(ports) = packet.window::<4>(ip.transport) else { return false };
-    let (from, to) = (headers::be16(ports, 0), headers::be16(ports, 2));
-    ip.protocol == PROTOCOL_TCP && (from == BGP || to == BGP)
-        || ip.protocol == PROTOCOL_UDP && (to == BFD || to == BFD_MULTIHOP)
+    let Some(header) = packet.window::<PORTS_AND_FLAGS>(ip.transport) else { return VifPolicer::PuntRest };
+    let (from, to) = (headers::be16(header, 0), headers::be16(header, 2));
+    let opens = header[13] & (SYN | ACK) == SYN;
+    match ip.protocol {
+        PROTOCOL_TCP if (from == BGP || to == BGP) && opens => VifPolicer::PuntOpen,
+        PROTOCOL_TCP if from == BGP || to == BGP => VifPolicer::PuntControl,
+        PROTOCOL_UDP if to == BFD || to == BFD_MULTIHOP => VifPolicer::PuntBfd,
+        _ => VifPolicer::PuntRest,
+    }
 }
 
 /// Takes one from the limiter of a class.

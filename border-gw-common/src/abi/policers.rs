@@ -13,7 +13,7 @@ pub struct Policer {
 }
 
 /// Policers of a VIF.
-pub const VIF_POLICERS: u32 = 8;
+pub const VIF_POLICERS: u32 = 10;
 
 /// Index of a VIF's policer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub enum VifPolicer {
     ToVpc = 0,
     /// The VIF's cap toward the customer.
     ToCustomer = 1,
-    /// Punts: BGP and BFD from a declared peer, in packets.
+    /// Punts: segments of BGP sessions that are there, from a declared peer, in packets.
     PuntControl = 2,
     /// Punts: ARP and neighbour discovery of declared peers, in packets; their solicitations are answered, and count here.
     PuntNeighbor = 3,
@@ -35,6 +35,10 @@ pub enum VifPolicer {
     Error = 6,
     /// Of these, the ones that say which packet would fit, in packets: a flood of others leaves them alone.
     TooBig = 7,
+    /// Punts: BFD from a declared peer, in packets: no flood of anything else makes it look dead.
+    PuntBfd = 8,
+    /// Punts: segments that open a BGP session, from a declared peer, in packets: a flood of them leaves the session alone.
+    PuntOpen = 9,
 }
 
 /// Index in `POLICERS` of a VIF's policer.

@@ -17,8 +17,12 @@ struct PuntLimit {
     burst: u64,
 }
 
-/// BGP and BFD: a full table at once, and BFD at 10 ms in both directions, are well below it.
+/// BGP: a full table at once is well below it.
 const CONTROL: PuntLimit = PuntLimit { rate: 5_000, burst: 2_000 };
+/// Openings of BGP sessions: both sides try every few seconds.
+const OPEN: PuntLimit = PuntLimit { rate: 20, burst: 40 };
+/// BFD at 10 ms, of two peers, with echoes of their changes.
+const BFD: PuntLimit = PuntLimit { rate: 1_000, burst: 200 };
 /// ARP and neighbour discovery of declared peers: two peers that verify each other every second need four.
 const NEIGHBOR: PuntLimit = PuntLimit { rate: 100, burst: 100 };
 /// Answers to everybody else who asks where we are: they cost the kernel nothing, but each is a frame on the line.
@@ -53,6 +57,8 @@ pub(super) fn vif(policers: &mut Policers, index: u32, caps: &Caps) {
     cap(policers, vif_policer(index, VifPolicer::ToVpc), caps.to_vpc);
     cap(policers, vif_policer(index, VifPolicer::ToCustomer), caps.to_customer);
     punt(policers, vif_policer(index, VifPolicer::PuntControl), &CONTROL);
+    punt(policers, vif_policer(index, VifPolicer::PuntOpen), &OPEN);
+    punt(policers, vif_policer(index, VifPolicer::PuntBfd), &BFD);
     punt(policers, vif_policer(index, VifPolicer::PuntNeighbor), &NEIGHBOR);
     punt(policers, vif_policer(index, VifPolicer::PuntRest), &REST);
     punt(policers, vif_policer(index, VifPolicer::Answer), &ANSWER);
