@@ -60,7 +60,7 @@ reasons! {
     IpHeaderLength = "ip_header_length", "An IPv4 header length below 20 bytes or beyond the packet.";
     IpTotalLength = "ip_total_length", "An IP length beyond the frame or below its header.";
     IpChecksum = "ip_checksum", "A wrong IPv4 header checksum.";
-    ExtensionHeaders = "extension_headers", "More than 6 IPv6 extension headers, or one, or an ICMPv6 header behind them, that starts beyond byte 1,535 of the frame.";
+    ExtensionHeaders = "extension_headers", "More than 6 IPv6 extension headers, or one, or an ICMP header behind them, that starts beyond byte 1,535 of the frame.";
     MartianSource = "martian_source", "A source that is multicast, broadcast, loopback or unspecified, an address of the gateway, or the network, broadcast or anycast address of a link subnet.";
     MartianDestination = "martian_destination", "A destination that is loopback, unspecified or reserved, another link-local address than ours, or the network, broadcast or anycast address of a link subnet.";
     UnicastInBroadcast = "unicast_in_broadcast", "An IP unicast in a broadcast or multicast frame.";
