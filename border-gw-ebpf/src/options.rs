@@ -37,8 +37,8 @@ pub fn check<P: Packet>(packet: &mut P, at: usize, header_len: usize) -> Result<
             END => return Ok(()),
             NO_OPERATION => 1,
             LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE => return Err(DropReason::SourceRoute),
-            _ if before + 2 >= header_len => return Err(DropReason::IpOptions),
             _ => {
+                // Where the header ends in front of it, no length is short enough.
                 let len = packet.window::<2>(at + before + 1).ok_or(DropReason::IpOptions)?[1];
                 if len < 2 || before + usize::from(len) >= header_len {
                     return Err(DropReason::IpOptions);

@@ -206,7 +206,9 @@ fn failure(error: &str) -> Page {
 
 /// Ready when the server is fit to be given traffic; else why not, a line each.
 async fn ready(Shared(context): Shared<Arc<Context>>) -> Response {
-    let why = health::unfit(&context.states.borrow(), Instant::now());
+    // Nobody who publishes waits for this.
+    let state = context.states.borrow().clone();
+    let why = health::unfit(&state, Instant::now());
     if why.is_empty() {
         return "ready\n".into_response();
     }

@@ -33,9 +33,13 @@ use border_gw::tables::Slots;
 
 use files::Files;
 use sessions::{Known, Wanted};
+use upkeep::Complaints;
 
 /// How long after a failed turn the next one starts, when nothing else happens.
 const RETRY: Duration = Duration::from_secs(1);
+/// How many times as long as a turn took the loop does not look at everything again, whatever the kernel tells: one customer who
+/// changes something all the time must not keep it from noticing dead lines, which it looks for in between.
+const REST: u32 = 3;
 /// Longest that a turn may take: a kernel that does not answer is asked again on new sockets.
 const LONGEST_TURN: Duration = Duration::from_mins(1);
 
@@ -153,6 +157,10 @@ struct Daemon {
     wanted: watch::Sender<Wanted>,
     /// What is known of them.
     known: Known,
+    /// When the traffic of what is being drained has to be looked at.
+    drain_look: Instant,
+    /// Lines of the log about lines that die.
+    complaints: Complaints,
     /// When BFD lost a peer: VIF and address to seconds since 1970.
     bfd_lost: BTreeMap<(String, IpAddr), u64>,
 }
@@ -194,6 +202,8 @@ async fn sleep_until(time: Option<Instant>) {
 enum Cause {
     /// Something is to be looked at again.
     Kernel,
+    /// What waited may be looked at now.
+    Rested,
     /// The files are to be read again.
     Files,
     /// Somebody asks for something.
@@ -225,6 +235,8 @@ impl Daemon {
             started: Instant::now(),
             wanted: watch::Sender::new(Wanted::default()),
             known: Known::default(),
+            drain_look: Instant::now(),
+            complaints: Complaints::default(),
             bfd_lost: BTreeMap::new(),
         };
         let (state, result) = daemon.turn().await?;
@@ -278,6 +290,9 @@ impl Daemon {
     ) -> anyhow::Result<()> {
         let mut signals = Signals::new()?;
         let mut failed = false;
+        // What the kernel told and no turn has looked at yet, and when that may be.
+        let mut waits = false;
+        let mut rested = Instant::now();
         loop {
             let cause = tokio::select! {
                 _ = signals.terminate.recv() => return Ok(()),
@@ -293,28 +308,36 @@ impl Daemon {
                     publish.send_modify(|state| self.known.fill(state));
                     continue;
                 }
-                () = tokio::time::sleep(RETRY), if failed => Cause::Kernel,
+                () = tokio::time::sleep_until(rested.into()), if waits => Cause::Rested,
+                () = tokio::time::sleep(RETRY), if failed => Cause::Rested,
             };
+            let started = Instant::now();
             let work = async {
                 let mut answer = None;
+                let lost = self.give_up_lines().await;
                 match cause {
                     Cause::Files => self.reload(&mut files).await,
-                    Cause::Kernel => self.give_up_lines().await,
+                    Cause::Kernel if !lost && started < rested => return None,
                     Cause::Order(order) => answer = Some(self.order(order)),
-                    Cause::Time if !self.advance_maintenance() => return failed,
-                    Cause::Time => {}
+                    Cause::Time if !self.advance_maintenance() => return Some(failed),
+                    Cause::Kernel | Cause::Rested | Cause::Time => {}
                 }
                 let failed = self.publish_turn(publish).await;
                 if let Some(answer) = answer {
                     answer();
                 }
-                failed
+                Some(failed)
             };
             // A kernel or a file that does not answer must not keep the daemon from ending.
-            failed = tokio::select! {
-                failed = work => failed,
+            let turned = tokio::select! {
+                turned = work => turned,
                 () = signals.end() => return Ok(()),
             };
+            waits = turned.is_none();
+            if let Some(now_failed) = turned {
+                failed = now_failed;
+                rested = Instant::now() + started.elapsed() * REST;
+            }
         }
     }
 
@@ -394,7 +417,8 @@ pub(crate) async fn purge(config: &Path) -> anyhow::Result<()> {
     require_privileges()?;
     pins::require_visible()?;
     let _lock = lock(&intent)?;
-    remove_all(&intent).await
+    remove_all(&intent).await?;
+    remove_directory(&maintenance::directory(&intent.gateway.name))
 }
 
 fn remove_directory(path: &Path) -> anyhow::Result<()> {
@@ -410,7 +434,6 @@ async fn remove_all(intent: &Intent) -> anyhow::Result<()> {
     pins::purge(&intent.gateway.name)?;
     Routing::purge(&intent.gateway.name).await?;
     Kernel::purge(intent).await?;
-    remove_directory(&maintenance::directory(&intent.gateway.name))?;
     // Still locked: who opens the file now finds no gateway, and makes its own.
     std::fs::remove_file(lock_path(&intent.gateway.name)).context("cannot remove the lock")
 }

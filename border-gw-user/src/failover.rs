@@ -62,7 +62,7 @@ pub struct Failover {
     /// From the detection until no route leads over it, either; none while some do.
     pub converged: Option<Duration>,
     detected: Instant,
-    /// VIFs that it took.
+    /// VIFs that it took; none when it has settled, or the line is back.
     vifs: BTreeSet<String>,
 }
 
@@ -118,9 +118,13 @@ impl Failovers {
         self.last.truncate(MOST);
     }
 
-    /// Looks whether the routes have followed, after a turn that ended at `now`.
+    /// Looks whether the routes have followed, after a turn that ended at `now`. A line that is back before has not to.
     pub fn converged(&mut self, observed: &Observed, now: Instant) {
         for failover in self.last.iter_mut().filter(|failover| failover.converged.is_none()) {
+            if failover.vifs.is_empty() || is_back(observed, &failover.cause) {
+                failover.vifs.clear();
+                continue;
+            }
             let learned = observed.learned.values().flat_map(|learned| learned.routes.values());
             let is_used = learned.flat_map(|hops| hops.iter()).any(|hop| failover.vifs.contains(&*hop.vif));
             if !is_used {
@@ -129,6 +133,15 @@ impl Failovers {
                 self.converged.observe(converged);
             }
         }
+    }
+}
+
+/// Whether what was lost is there again.
+fn is_back(observed: &Observed, cause: &Cause) -> bool {
+    match cause {
+        Cause::Port(port) => observed.ports.get(port).is_some_and(|port| port.up),
+        Cause::Bfd(vif, peer) => !observed.bfd_down.contains(&(vif.clone(), *peer)),
+        Cause::Neighbor(vif, peer) => observed.neighbors.contains_key(&(vif.clone(), *peer)),
     }
 }
 

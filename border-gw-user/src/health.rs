@@ -23,6 +23,7 @@ pub fn summary(state: &State, gateway: &BorderGateway, vif: &VirtualInterface) -
     let checks = [
         ("admin_down", vif.enabled),
         ("port_down", port.is_some_and(|port| port.up)),
+        ("not_installed", state.last_failure.is_none()),
         ("no_program", port.is_some_and(|port| state.modes.contains_key(&port.ifindex))),
         ("no_neighbor", peers().all(|peer| state.observed.neighbors.contains_key(&peer))),
         ("bfd_down", peers().all(|peer| !state.observed.bfd_down.contains(&peer))),
@@ -58,7 +59,9 @@ fn has_routes(state: &State, gateway: &BorderGateway, vif: &VirtualInterface) ->
 
 /// Whether every attachment of a border gateway has a place that can be sent to.
 fn has_fabric(state: &State, gateway: &BorderGateway) -> bool {
-    gateway.vpc_attachments.iter().all(|vpc| {
+    let ports = state.intent.fabric.interfaces.iter().filter_map(|name| state.observed.ports.get(name));
+    let runs = { ports }.any(|port| state.modes.contains_key(&port.ifindex));
+    runs && gateway.vpc_attachments.iter().all(|vpc| {
         let Some(slot) = state.slots.attachments.get(&vpc.name) else { return false };
         let owner = Owner::new(OWNER_ATTACHMENT, *slot);
         state.tables.next_hops.values().any(|next_hop| next_hop.owner == owner)
@@ -83,8 +86,10 @@ pub fn unfit(state: &State, now: Instant) -> Vec<String> {
     if !summaries.is_empty() && summaries.iter().all(|summary| dead.contains(summary)) {
         why.push("no line carries traffic".to_owned());
     }
-    for (gateway, error) in state.routing_errors.iter() {
-        why.push(format!("border gateway `{gateway}`: {error}"));
+    // One border gateway's trouble is no reason to take the others out of service.
+    if !state.sessions.is_empty() && state.sessions.values().all(|status| !status.answered) {
+        why.push("no routing daemon answers".to_owned());
+        why.extend(state.routing_errors.values().cloned());
     }
     let waits = summaries.iter().filter(|summary| matches!(**summary, "bgp_down" | "no_routes")).count();
     let is_new = state.started.is_some_and(|started| now.saturating_duration_since(started) < CONVERGENCE);

@@ -272,7 +272,11 @@ impl Kernel {
                 continue;
             }
             for vif in &gateway.virtual_interfaces {
-                for address in vif.addresses.iter().map(|link| link.peer) {
+                // What follows from a port that is down, or from an order, is no loss of its own.
+                let port = line_of(intent, vif).and_then(|interface| last.ports.get_key_value(interface));
+                let is_carried =
+                    port.is_some_and(|(name, port)| port.up && !lost.ports.contains_key(name)) && vif.enabled;
+                for address in vif.addresses.iter().map(|link| link.peer).filter(|_| is_carried) {
                     let key = (vif.name.clone(), address);
                     let peer =
                         || Peer { border_gateway: gateway.name.clone(), vif: vif.name.clone(), address };

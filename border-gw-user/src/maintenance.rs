@@ -146,7 +146,10 @@ impl Maintenance {
     ) -> Result<String, Error> {
         let all = declared.border_gateways.iter().flat_map(|gateway| &gateway.virtual_interfaces);
         let known: Vec<String> = all.map(|vif| vif.name.clone()).collect();
-        if !known.iter().any(|name| name == vif) {
+        // What has left the configuration can still be taken off the list.
+        let is_known = known.iter().any(|name| name == vif);
+        let is_listed = command == Command::Undrain && self.entries.contains_key(vif);
+        if !is_known && !is_listed {
             return Err(Error::Unknown { vif: vif.to_owned(), known });
         }
         let entry = match (command, self.state(vif)) {

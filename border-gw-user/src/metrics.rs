@@ -264,6 +264,13 @@ fn tables(page: &Page, state: &State) -> Result<(), Error> {
             hops.with_label_values(&[name.as_str(), alive]).set(number);
         }
     }
+    page.gauge(
+        "border_gw_learned_left_out",
+        "Learned routes and sources for which tables have no room.",
+        &[],
+    )?
+    .with_label_values(&[] as &[&str])
+    .set(state.tables.left_out as i64);
     for (slot, installed) in &state.installed.routes {
         let (name, origins) = (view::domain(state, *slot), view::Origins::of(state, *slot));
         let mut counts: BTreeMap<(&str, &str), i64> = BTreeMap::new();

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Answers in a row that are missing when a peer counts as lost: one may fall to a limit on either side.
 const MISSED: u32 = 3;
 /// Peers that are asked at a time.
-const AT_A_TIME: usize = 64;
+const AT_A_TIME: usize = 1024;
 
 /// What is known of a peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

@@ -99,6 +99,8 @@ pub struct Tables {
     pub dscp: BTreeMap<u32, Dscp>,
     /// Policers by index; one that is absent has no limit.
     pub policers: BTreeMap<u32, Policer>,
+    /// Learned routes and sources for which there is no room: more than one border gateway, or one VIF, may have.
+    pub left_out: usize,
     /// What the members of groups are, also the dead ones: for people, in no map.
     pub ways: BTreeMap<Identity, WayInfo>,
 }

@@ -12,8 +12,9 @@ use border_gw::intent::{Accept, Bgp, Intent, Routing, VirtualInterface, load};
 use border_gw::kernel::{Hop, Learned, Observed, PortState};
 use border_gw::tables::cut::cut;
 use border_gw::tables::{Installed, Op, Slots, Tables, plan};
-use border_gw_common::abi::{OWNER_VIF, Owner, SOURCE_FORBIDDEN, SOURCE_ROUTED};
+use border_gw_common::abi::{MAX_SOURCES, OWNER_VIF, Owner, SOURCE_FORBIDDEN, SOURCE_ROUTED};
 use border_gw_common::net::MacAddr;
+use ipnet::IpNet;
 
 fn session() -> Bgp {
     Bgp {
@@ -227,6 +228,22 @@ fn cutting_a_port_moves_its_flows_alone_and_writes_groups_alone() {
     observed.ports.get_mut("ens1f0").unwrap().up = false;
     let ops = plan(&installed, &compile(&intent, &observed, &slots(&intent))).unwrap();
     assert!(!ops.iter().any(|op| matches!(op, Op::Group(..))), "{ops:?}");
+}
+
+#[test]
+fn what_has_no_room_is_left_out_and_the_rest_stays() {
+    let (mut intent, mut observed) = world();
+    intent.border_gateways[0].routing = Routing::External;
+    let mut learned = Learned::default();
+    let prefix =
+        |number: u32| IpNet::new(IpAddr::from((0xac10_0000_u32 + number * 4).to_be_bytes()), 30).unwrap();
+    learned.sources.insert("vif-a".into(), (0..MAX_SOURCES).map(prefix).collect());
+    observed.learned.insert("bgw-1".into(), Arc::new(learned));
+    let tables = compile(&intent, &observed, &slots(&intent));
+    let sources = &tables.sources[&slots(&intent).vifs["vif-a"]];
+    let routed = sources.values().filter(|class| **class == SOURCE_ROUTED).count();
+    assert!(tables.left_out > 0 && routed < MAX_SOURCES as usize, "{} of {routed}", tables.left_out);
+    assert!(sources.len() < 2 * MAX_SOURCES as usize);
 }
 
 #[test]

@@ -36,6 +36,8 @@ mod precedence;
 mod punts;
 #[path = "../../border-gw-ebpf/tests/path/silence.rs"]
 mod silence;
+#[path = "../../border-gw-ebpf/tests/path/sources.rs"]
+mod sources;
 #[path = "../../border-gw-ebpf/tests/path/too_big.rs"]
 mod too_big;
 

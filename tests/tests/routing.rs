@@ -210,7 +210,8 @@ fn a_flood_of_syns_and_arps_flaps_no_session() {
         sent += line.send(&frames);
     }
     let after: Vec<_> = peers.iter().map(view).collect();
-    assert_eq!(after, before, "after {sent} packets\n{}", daemon.log());
+    let drops = Scrape::of(&testbed.server).unwrap().all_drops();
+    assert_eq!(after, before, "after {sent} packets, of which were dropped {drops:?}\n{}", daemon.log());
     assert!(sent > 1_000_000, "{sent} packets are no flood");
 }
 

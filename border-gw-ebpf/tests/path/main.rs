@@ -21,5 +21,6 @@ mod precedence;
 mod properties;
 mod punts;
 mod silence;
+mod sources;
 mod too_big;
 mod witness;

@@ -215,6 +215,15 @@ fn everything_else_is_left_as_it_is() {
                 let datagram = tcp(CUSTOMER_V6, HOST_V6, SYN, &mss(1460)).extension(51, &AUTHENTICATION);
                 datagram.extension(60, &[0, 1, 4, 0, 0, 0, 0])
             }),
+            unchanged("behind another and an authentication header", {
+                let datagram =
+                    tcp(CUSTOMER_V6, HOST_V6, SYN, &mss(1460)).extension(60, &[0, 1, 4, 0, 0, 0, 0]);
+                datagram.extension(51, &AUTHENTICATION)
+            }),
+            unchanged("in a first fragment, behind an authentication header", {
+                let datagram = tcp(CUSTOMER_V6, HOST_V6, SYN, &mss(1460)).fragment(0, true);
+                datagram.extension(51, &AUTHENTICATION)
+            }),
             unchanged("behind an authentication header of IPv4", {
                 let body = [&[6][..], &AUTHENTICATION, &later.body].concat();
                 Datagram { protocol: 51, body, ..later.clone() }

@@ -51,7 +51,7 @@ pub async fn drill(drill: Drill) -> Result<(), Error> {
 }
 
 async fn order(target: &Target, what: &str) -> Result<(), Error> {
-    let vif = name_in_path(&target.vif);
+    let vif = name_in_path(&target.vif)?;
     let path = target.daemon.socket()?;
     let done = ask(&path, Method::POST, &format!("/v1/vifs/{vif}/{what}"), 2 * PATIENCE).await?;
     Ok(print(|out| writeln!(out, "{done}"))?)

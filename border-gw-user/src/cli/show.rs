@@ -93,6 +93,9 @@ pub enum Error {
         "`show {0}` knows no such argument: a virtual interface goes with vifs, bgp and health, `--refused` with `bgp VIF`"
     )]
     Combination(&'static str),
+    /// Not the name of anything.
+    #[error("`{0}` is not a name: a name is 1 to 64 of the characters a-z, 0-9 and -")]
+    Name(String),
     /// The daemon says no.
     #[error("the daemon says no: {0}")]
     Refused(String),
@@ -122,7 +125,7 @@ impl Show {
     fn page(&self) -> Result<(What, String), Error> {
         match &self.vif {
             Some(vif) if self.refused && self.what == What::Bgp => {
-                Ok((What::Refused, format!("/v1/refused/{}", name_in_path(vif))))
+                Ok((What::Refused, format!("/v1/refused/{}", name_in_path(vif)?)))
             }
             None if !self.refused => Ok((self.what, format!("/v1/{}", self.what.name()))),
             Some(_) if !self.refused && matches!(self.what, What::Vifs | What::Bgp | What::Health) => {
@@ -143,9 +146,11 @@ fn of_vif(rows: Value, vif: &str) -> Value {
     }
 }
 
-/// A name as a part of a path. It has no character that would have to be escaped, or it is nobody's.
-pub(super) fn name_in_path(name: &str) -> String {
-    name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).collect()
+/// A name as a part of a path; what is no name is nobody's.
+pub(super) fn name_in_path(name: &str) -> Result<&str, Error> {
+    let is_name = !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if is_name { Ok(name) } else { Err(Error::Name(name.to_owned())) }
 }
 
 impl Daemon {
@@ -264,7 +269,7 @@ mod tests {
             ("border-gw show bgp", Some((What::Bgp, "/v1/bgp"))),
             ("border-gw show bgp vif-a", Some((What::Bgp, "/v1/bgp"))),
             ("border-gw show bgp vif-a --refused", Some((What::Refused, "/v1/refused/vif-a"))),
-            ("border-gw show bgp ../x?y --refused", Some((What::Refused, "/v1/refused/xy"))),
+            ("border-gw show bgp ../x?y --refused", None),
             ("border-gw show drops vif-a", None),
             ("border-gw show health vif-a --refused", None),
         ] {

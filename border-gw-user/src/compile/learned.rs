@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use border_gw_common::abi::{OWNER_VIF, Owner, SOURCE_ROUTED};
+use border_gw_common::abi::{MAX_ROUTES, MAX_SOURCES, OWNER_VIF, Owner, SOURCE_ROUTED};
 use ipnet::IpNet;
 
 use super::{Compiler, Way};
 use crate::intent::{BorderGateway, MAX_LEARNED_GROUPS, Routing, VirtualInterface};
 use crate::kernel::Hop;
+use crate::routing::refusal::NEVER;
 use crate::tables::{Identity, Target};
 
 /// A prefix that is shorter is a default route, or a part of one: the largest blocks that anybody has are /8s.
@@ -26,19 +27,32 @@ impl Compiler<'_> {
         for (vif, prefixes) in &learned.sources {
             let Some(vif) = vifs.get(vif.as_str()).filter(|vif| speaks(gateway, vif)) else { continue };
             let sources = self.tables.sources.entry(self.slots.vifs[&vif.name]).or_default();
+            let mut left = (MAX_SOURCES as usize).saturating_sub(sources.len());
             for prefix in prefixes.iter().filter(|prefix| !refused.is_refused(**prefix, vif)) {
+                if left == 0 {
+                    self.tables.left_out += 1;
+                    continue;
+                }
+                left -= 1;
                 sources.entry(*prefix).or_insert(SOURCE_ROUTED);
             }
         }
         // Many routes lead the same way.
         let mut groups: BTreeMap<&Arc<[Hop]>, Option<(Owner, Identity)>> = BTreeMap::new();
         let mut several = 0;
+        let mut left =
+            (MAX_ROUTES as usize).saturating_sub(self.tables.routes.get(&domain).map_or(0, BTreeMap::len));
         for (prefix, hops) in &learned.routes {
             let is_static = self.tables.routes.get(&domain).is_some_and(|routes| routes.contains_key(prefix));
             let taken = hops.iter().filter_map(|hop| vifs.get(&*hop.vif).copied());
             if is_static || taken.into_iter().any(|vif| refused.is_refused(*prefix, vif)) {
                 continue;
             }
+            if left == 0 {
+                self.tables.left_out += 1;
+                continue;
+            }
+            left -= 1;
             let target = *groups
                 .entry(hops)
                 .or_insert_with(|| self.way_of(gateway, domain, &vifs, hops, &mut several));
@@ -107,6 +121,9 @@ impl Refused {
         if prefix.prefix_len() < DEFAULT_ROUTE {
             let asked = vif.bgp.as_ref().is_some_and(|bgp| bgp.accept.default_route);
             return !asked && !self.external;
+        }
+        if NEVER.iter().any(|never| never.contains(&prefix)) {
+            return true;
         }
         let lengths = &self.lengths[usize::from(!prefix.addr().is_ipv4())];
         lengths.range(..=prefix.prefix_len()).any(|length| {

@@ -7,6 +7,7 @@ use border_gw::intent::{self, Errors, Intent, Places, Sources};
 use log::warn;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// How long files must be quiet before they are read: what is being written is not whole yet.
 const QUIET: Duration = Duration::from_millis(200);
@@ -19,8 +20,8 @@ const READINGS: usize = 3;
 pub(super) struct Files {
     nudge: mpsc::Sender<()>,
     changes: mpsc::Receiver<()>,
-    /// Something changed, and is not read yet.
-    pending: bool,
+    /// Something changed, and is not read yet: since when, and when it changed last.
+    pending: Option<(Instant, Instant)>,
     places: Places,
     watcher: Option<RecommendedWatcher>,
 }
@@ -29,7 +30,7 @@ impl Files {
     /// Watches nothing yet.
     pub(super) fn new() -> Self {
         let (nudge, changes) = mpsc::channel(1);
-        Self { nudge, changes, pending: false, places: Places::default(), watcher: None }
+        Self { nudge, changes, pending: None, places: Places::default(), watcher: None }
     }
 
     /// Loads a configuration, and watches where it and what is in force came from; also where the loading failed, because what
@@ -66,18 +67,27 @@ impl Files {
         }
     }
 
-    /// Waits until files changed and are quiet again. May be given up at any time: a change is kept until it was told.
+    /// Waits until files changed and are quiet again. May be given up at any time, and goes on from there: a change is kept until it
+    /// was told, and so is the time since then.
     pub(super) async fn changed(&mut self) {
-        while !self.pending {
-            match self.changes.recv().await {
-                Some(()) => self.pending = true,
-                None => std::future::pending().await,
+        loop {
+            let Some((first, last)) = self.pending else {
+                match self.changes.recv().await {
+                    Some(()) => self.pending = Some((Instant::now(), Instant::now())),
+                    None => std::future::pending().await,
+                }
+                continue;
+            };
+            // Files that are written all the time are read as they are.
+            let due = (last + QUIET).min(first + PATIENCE);
+            match tokio::time::timeout_at(due, self.changes.recv()).await {
+                Ok(_) => self.pending = Some((first, Instant::now())),
+                Err(_elapsed) => {
+                    self.pending = None;
+                    return;
+                }
             }
         }
-        let settle = async { while tokio::time::timeout(QUIET, self.changes.recv()).await.is_ok() {} };
-        // Files that are written all the time are read as they are.
-        tokio::time::timeout(PATIENCE, settle).await.ok();
-        self.pending = false;
     }
 }
 

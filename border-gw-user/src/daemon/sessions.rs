@@ -16,6 +16,8 @@ use tokio::sync::{mpsc, watch};
 const LOOK: Duration = Duration::from_secs(1);
 /// Between two rounds of probes.
 const PROBE: Duration = Duration::from_secs(5);
+/// Between two attempts to make routing daemons what they should be.
+const RETRY: Duration = Duration::from_secs(10);
 /// Shortest time between two requests to announce everything again, of one VIF.
 const RELOAD: Duration = Duration::from_secs(30);
 
@@ -52,10 +54,12 @@ pub(super) async fn look_after(
     known: watch::Sender<Known>,
     mut questions: mpsc::Receiver<Question>,
 ) {
+    let (found, mut probed) = watch::channel(probe::Known::default());
+    let probing = tokio::spawn(probe_all(wanted.clone(), found));
+    let _ended_with_this = AbortOnDrop(probing.abort_handle());
     let mut keeper = Keeper {
         routing: Routing::new(&gateway),
-        probes: Probes::default(),
-        probed: None,
+        tried: None,
         reloaded: BTreeMap::new(),
         near_limit: BTreeMap::new(),
     };
@@ -73,6 +77,11 @@ pub(super) async fn look_after(
                 keeper.answer(now, question).await;
                 continue;
             }
+            Ok(()) = probed.changed() => {
+                let probes = probed.borrow_and_update().clone();
+                known.send_modify(|known| known.probes = Arc::new(probes));
+                continue;
+            }
             _ = look.tick() => false,
         };
         let now = wanted.borrow_and_update().clone();
@@ -82,10 +91,39 @@ pub(super) async fn look_after(
     }
 }
 
+struct AbortOnDrop(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Asks all peers again and again: those that are silent take their time, and keep nobody else waiting.
+async fn probe_all(mut wanted: watch::Receiver<Wanted>, found: watch::Sender<probe::Known>) {
+    let mut probes = Probes::default();
+    let mut due = tokio::time::interval(PROBE);
+    due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        due.tick().await;
+        if wanted.has_changed().unwrap_or(false) {
+            probes.reopen();
+        }
+        let now = wanted.borrow_and_update().clone();
+        let Some(intent) = now.intent else { continue };
+        let round = probes.round(&intent).await;
+        found.send_if_modified(|before| {
+            let differs = *before != round;
+            *before = round;
+            differs
+        });
+    }
+}
+
 struct Keeper {
     routing: Routing,
-    probes: Probes,
-    probed: Option<Instant>,
+    /// When routing daemons were last made what they should be.
+    tried: Option<Instant>,
     reloaded: BTreeMap<String, Instant>,
     /// VIFs and families that have most of the prefixes that they may have.
     near_limit: BTreeMap<(String, &'static str), Nearness>,
@@ -100,30 +138,20 @@ enum Nearness {
 impl Keeper {
     async fn turn(&mut self, intent: &Intent, wanted: &Wanted, changed: bool, known: &watch::Sender<Known>) {
         let mut errors = None;
-        if changed || !known.borrow().errors.is_empty() {
+        let retry =
+            !known.borrow().errors.is_empty() && self.tried.is_none_or(|tried| tried.elapsed() >= RETRY);
+        if changed || retry {
             let result = self.routing.ensure(intent, &wanted.numbers).await;
+            self.tried = Some(Instant::now());
             let error = result.err().map(|error| (String::new(), error.to_string()));
             errors = Some(error.into_iter().collect::<BTreeMap<_, _>>());
         }
         let sessions = self.routing.status(intent).await;
         self.limits(intent, &sessions).await;
-        let due = self.probed.is_none_or(|probed| probed.elapsed() >= PROBE);
-        if changed {
-            self.probes.reopen();
-        }
-        let probes = if due {
-            self.probed = Some(Instant::now());
-            Some(self.probes.round(intent).await)
-        } else {
-            None
-        };
         known.send_if_modified(|known| {
             let before = known.clone();
             if *known.sessions != sessions {
                 known.sessions = Arc::new(sessions);
-            }
-            if let Some(probes) = probes.filter(|probes| *probes != *known.probes) {
-                known.probes = Arc::new(probes);
             }
             if let Some(errors) = errors.filter(|errors| *errors != *known.errors) {
                 for error in errors.values() {
@@ -131,9 +159,7 @@ impl Keeper {
                 }
                 known.errors = Arc::new(errors);
             }
-            !Arc::ptr_eq(&before.sessions, &known.sessions)
-                || !Arc::ptr_eq(&before.probes, &known.probes)
-                || !Arc::ptr_eq(&before.errors, &known.errors)
+            !Arc::ptr_eq(&before.sessions, &known.sessions) || !Arc::ptr_eq(&before.errors, &known.errors)
         });
     }
 

@@ -18,25 +18,57 @@ fn seconds_now() -> u64 {
 /// Between two looks at the traffic of what is being drained.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Lines of the log that a customer can cause: so many a minute, and the rest is counted.
+#[derive(Default)]
+pub(super) struct Complaints {
+    since: Option<Instant>,
+    said: u32,
+    left_out: u32,
+}
+
+impl Complaints {
+    const MINUTE: Duration = Duration::from_mins(1);
+    const MOST: u32 = 60;
+
+    fn say(&mut self, sentence: &str) {
+        if self.since.is_none_or(|since| since.elapsed() >= Self::MINUTE) {
+            if self.left_out > 0 {
+                warn!("{} more such lines were left out", self.left_out);
+            }
+            *self = Self { since: Some(Instant::now()), said: 0, left_out: 0 };
+        }
+        if self.said < Self::MOST {
+            self.said += 1;
+            warn!("{sentence}");
+        } else {
+            self.left_out += 1;
+        }
+    }
+}
+
 impl Daemon {
     /// Takes what carries nothing any more out of the buckets, before anything else is looked at.
-    pub(super) async fn give_up_lines(&mut self) {
+    /// Says whether anything was.
+    pub(super) async fn give_up_lines(&mut self) -> bool {
         let lost = match self.kernel.lost(&self.intent, &self.observed).await {
-            Ok(lost) if lost.is_empty() => return,
+            Ok(lost) if lost.is_empty() => return false,
             Ok(lost) => lost,
-            // The turn that follows looks at everything.
-            Err(error) => return warn!("cannot look for lines that went down: {error}"),
+            Err(error) => {
+                warn!("cannot look for lines that went down: {error}");
+                return true;
+            }
         };
         let (at, detected) = (SystemTime::now(), Instant::now());
         match self.reconciler.cut(&lost) {
             Ok(groups) => {
                 self.failovers.rerouted(&self.intent, &lost, groups, at, (detected, Instant::now()));
                 for cause in lost.causes() {
-                    warn!("{cause}; {groups} next-hop groups go on without it");
+                    self.complaints.say(&format!("{cause}; {groups} next-hop groups go on without it"));
                 }
             }
             Err(error) => error!("cannot take lines that went down out of their groups: {error}"),
         }
+        true
     }
 
     /// Lets routing daemons be made what is in force.
@@ -70,7 +102,7 @@ impl Daemon {
 
     /// When maintenance has to be looked at.
     pub(super) fn next_look(&self) -> Option<Instant> {
-        let drain = self.maintenance.draining().next().map(|_| Instant::now() + LOOK);
+        let drain = self.maintenance.draining().next().map(|_| self.drain_look);
         self.maintenance.next_end().into_iter().chain(drain).min()
     }
 
@@ -91,6 +123,7 @@ impl Daemon {
 
     /// Goes on with drains and drills; true when something changed.
     pub(super) fn advance_maintenance(&mut self) -> bool {
+        self.drain_look = Instant::now() + LOOK;
         let mut packets = BTreeMap::new();
         for vif in self.maintenance.draining() {
             let Some(slot) = self.slots.vifs.get(vif) else { continue };

@@ -21,6 +21,10 @@ use super::losses::Counted;
 use super::{Error, counters, syscalls};
 use crate::tables::{Installed, Op};
 
+/// How often what may be in a trie fits into it: what replaces all of it comes before that goes. A trie takes memory for what is in it
+/// only.
+const ROOM: u32 = 2;
+
 /// Every map of the object, all of them pinned.
 pub(super) const NAMES: [&str; 26] = [
     names::SETTINGS,
@@ -119,12 +123,12 @@ impl Contents {
             domains: take(object, names::DOMAINS)?,
             connections: take(object, names::CONNECTIONS)?,
             routes: Tries {
-                v4: Family::new(object, names::FIB_V4, abi::MAX_ROUTES)?,
-                v6: Family::new(object, names::FIB_V6, abi::MAX_ROUTES)?,
+                v4: Family::new(object, names::FIB_V4, ROOM * abi::MAX_ROUTES)?,
+                v6: Family::new(object, names::FIB_V6, ROOM * abi::MAX_ROUTES)?,
             },
             sources: Tries {
-                v4: Family::new(object, names::SOURCES_V4, abi::MAX_SOURCES)?,
-                v6: Family::new(object, names::SOURCES_V6, abi::MAX_SOURCES)?,
+                v4: Family::new(object, names::SOURCES_V4, ROOM * abi::MAX_SOURCES)?,
+                v6: Family::new(object, names::SOURCES_V6, ROOM * abi::MAX_SOURCES)?,
             },
             groups: take(object, names::GROUPS)?,
             next_hops: take(object, names::NEXT_HOPS)?,

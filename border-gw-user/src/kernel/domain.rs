@@ -119,7 +119,8 @@ impl Namespace {
             .into_iter()
             .filter(|link| number(&link.name).is_some())
             .partition(|link| is_whole(link, &outer, wanted));
-        self.inner.clear();
+        // Those that are known stay known until all are made: a failure on the way takes nobody's routes away.
+        let mut all_inner = BTreeMap::new();
         let mut numbers: BTreeSet<u32> =
             whole.iter().chain(&others).filter_map(|link| number(&link.name)).collect();
         for veth in wanted {
@@ -132,10 +133,12 @@ impl Namespace {
                 link
             };
             let inner = Inner { index: link.index, number: number(&link.name).unwrap_or_default() };
-            self.inner.insert(veth.name.clone(), inner);
+            all_inner.insert(veth.name.clone(), inner);
             self.settle(&link, veth).await?;
             self.wanted.insert(veth.name.clone(), veth.clone());
         }
+        self.inner = all_inner;
+        self.tables.read_soon();
         self.static_routes(gateway, wanted).await?;
         for link in &others {
             self.remove(link).await?;
@@ -219,7 +222,8 @@ impl Namespace {
     async fn settle(&self, link: &Link, veth: &Wanted) -> Result<(), KernelError> {
         let what = format!("set up interface `{}` (`{}`) in `{}`", link.name, veth.name, self.name);
         let message = LinkUnspec::new_with_index(link.index).mtu(u32::from(veth.mtu)).arp(veth.arp).up();
-        let message = match veth.mac {
+        // Also the same address, set again, makes the kernel forget the neighbours: a daemon that adopts would cut every line.
+        let message = match veth.mac.filter(|mac| *mac != link.mac) {
             Some(mac) => message.address(mac.0.to_vec()),
             None => message,
         }
@@ -377,7 +381,8 @@ impl Namespace {
         });
         let interfaces = interfaces.collect();
         let external = gateway.routing == Routing::External;
-        if let Some(wait) = self.tables.refresh(&interfaces, external)? {
+        let changes_now = |table| self.netlink.has_changed(table);
+        if let Some(wait) = self.tables.refresh(&interfaces, external, &changes_now)? {
             let nudge = Arc::clone(&self.nudge);
             tokio::spawn(async move {
                 tokio::time::sleep(wait).await;

@@ -109,6 +109,11 @@ impl Events {
         std::mem::take(&mut *self.changes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether a table may have changed since the last [`Events::take`].
+    pub(super) fn has_changed(&self, table: u32) -> bool {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).table(table)
+    }
+
     /// To be read again.
     pub(super) fn mark(&self, changes: Changes) {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner).add(changes);

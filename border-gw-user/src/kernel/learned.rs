@@ -90,6 +90,12 @@ impl Tables {
         self.changes.add(changes);
     }
 
+    /// Everything is read at the next refresh: interfaces changed.
+    pub(super) fn read_soon(&mut self) {
+        self.changes.add(Changes::everything());
+        self.next = Instant::now();
+    }
+
     /// All routes of a table, as they are.
     pub(super) fn routes(&mut self, table: u32) -> Result<Vec<RouteMessage>, KernelError> {
         self.dump.table(table, &mut |all: &mut Vec<_>, route| all.push(route.clone()))
@@ -109,11 +115,13 @@ impl Tables {
         Ok(())
     }
 
-    /// Reads the other tables that changed. Says how long to wait before the rest of it can be read.
+    /// Reads the other tables that changed. Says how long to wait before the rest of it can be read. `changes_now` tells whether a
+    /// table changed since it was asked what changed.
     pub(super) fn refresh(
         &mut self,
         interfaces: &BTreeMap<u32, Interface>,
         external: bool,
+        changes_now: &dyn Fn(u32) -> bool,
     ) -> Result<Option<Duration>, KernelError> {
         self.refresh_bfd()?;
         if !self.changes.any_table() {
@@ -124,7 +132,7 @@ impl Tables {
             return Ok(Some(self.next - started));
         }
         let changes = std::mem::take(&mut self.changes);
-        match self.read(&changes, interfaces, external) {
+        match self.read(&changes, interfaces, external, changes_now) {
             Ok(learned) => {
                 if *self.learned != learned {
                     self.learned = Arc::new(learned);
@@ -140,26 +148,41 @@ impl Tables {
         }
     }
 
+    /// The kernel may leave out IPv6 routes that were there all the time when their table changes under a dump, without a word
+    /// (`fib6_dump_table` in `net/ipv6/ip6_fib.c` skips by number): what such a dump lacks stays until a dump that nothing disturbed.
     fn read(
         &mut self,
         changes: &Changes,
         interfaces: &BTreeMap<u32, Interface>,
         external: bool,
+        changes_now: &dyn Fn(u32) -> bool,
     ) -> Result<Learned, KernelError> {
         let mut learned = Learned { routes: BTreeMap::new(), sources: self.learned.sources.clone() };
         let names: BTreeSet<&str> = interfaces.values().map(|interface| &*interface.vif).collect();
         learned.sources.retain(|vif, _| names.contains(vif.as_str()));
         if changes.table(MAIN) {
             learned.routes = self.main(interfaces)?;
+            if changes_now(MAIN) {
+                let known = self.learned.routes.iter().filter(|(prefix, hops)| {
+                    is_v6(prefix) && hops.iter().all(|hop| names.contains(&*hop.vif))
+                });
+                for (prefix, hops) in known {
+                    learned.routes.entry(*prefix).or_insert_with(|| Arc::clone(hops));
+                }
+            }
         } else {
             learned.routes.clone_from(&self.learned.routes);
         }
         for interface in interfaces.values() {
             let table = SOURCES_TABLE + interface.number;
             if changes.table(table) {
-                let sources = self.dump.table(table, &mut |sources: &mut BTreeSet<_>, route| {
+                let mut sources = self.dump.table(table, &mut |sources: &mut BTreeSet<_>, route| {
                     sources.extend(destination(route));
                 })?;
+                if changes_now(table) {
+                    let known = self.learned.sources.get(&*interface.vif);
+                    sources.extend(known.into_iter().flatten().copied().filter(is_v6));
+                }
                 learned.sources.insert(interface.vif.to_string(), sources);
             }
         }
@@ -195,6 +218,10 @@ impl Tables {
             routes.insert(prefix, hops);
         })
     }
+}
+
+fn is_v6(prefix: &IpNet) -> bool {
+    prefix.addr().is_ipv6()
 }
 
 fn sources_of(routes: &BTreeMap<IpNet, Arc<[Hop]>>) -> BTreeMap<String, BTreeSet<IpNet>> {

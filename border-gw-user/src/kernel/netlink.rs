@@ -76,6 +76,11 @@ impl Netlink {
         self.events.take()
     }
 
+    /// Whether a table may have changed since the last call of [`Netlink::take_changes`].
+    pub(super) fn has_changed(&self, table: u32) -> bool {
+        self.events.has_changed(table)
+    }
+
     /// To be read again.
     pub(super) fn mark(&self, changes: Changes) {
         self.events.mark(changes);

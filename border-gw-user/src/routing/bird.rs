@@ -155,18 +155,23 @@ impl Bird {
 
     async fn change(&mut self) -> Result<(), RoutingError> {
         let current = fs::read_to_string(self.place.config()).unwrap_or_default();
-        let is_recovering = current != self.text && current == conf::recovering(&self.text);
-        self.recovering = is_recovering && self.bfd_is_recovering().await;
-        if current == self.text || self.recovering {
+        // A change in the middle of a recovery does not end it: sentinels would leave the kernel, and lines their groups.
+        if conf::is_recovering(&current) {
+            // One that another daemon started has as much time.
+            self.started.get_or_insert_with(Instant::now);
+        }
+        self.recovering = conf::is_recovering(&current) && self.bfd_is_recovering().await;
+        let wanted = if self.recovering { conf::recovering(&self.text) } else { self.text.clone() };
+        if current == wanted {
             return Ok(());
         }
         let program = self.program()?;
-        self.check(&program, &self.text).await?;
+        self.check(&program, &wanted).await?;
         let work = async {
-            if conf::leaves_kernel(&current, &self.text) {
+            if conf::leaves_kernel(&current, &wanted) {
                 prepare_to_leave(&self.place, &current).await?;
             }
-            configure(&self.place, &self.text).await
+            configure(&self.place, &wanted).await
         };
         match timeout(LONGEST_CHANGE, work).await.unwrap_or_else(|late| Err(io::Error::from(late).into())) {
             Err(ControlError::Refused { code: INVALID, text }) => Err(self.invalid(&text)),

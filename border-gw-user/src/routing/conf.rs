@@ -19,7 +19,7 @@ use crate::kernel::{BFD_TABLE, SOURCES_TABLE};
 /// Most next hops of one route.
 const MOST_PATHS: u32 = 64;
 /// Routes of a peer that are remembered beyond those that are taken, so that they can be shown and taken later.
-const REMEMBERED: u32 = 10_000;
+const REMEMBERED: u32 = 1_000;
 /// Largest log, in bytes; there are two, the older one with the ending `.1`.
 const LOG: u32 = 1_000_000;
 /// How long BIRD waits for its peers after a restart before it removes kernel routes that nobody announced, in seconds. Nothing
@@ -33,6 +33,8 @@ const OWN_PREFERENCE: u32 = 50;
 const PREFERENCES: [(u32, u32); 3] = [(7100, 50), (7200, 100), (7300, 150)];
 /// What [`recovering`] looks for.
 const SETTLED: &str = "define recovering = 0;";
+/// What stands there instead, in a recovery.
+const RECOVERING: &str = "define recovering = 1;";
 
 /// What [`leaving`] looks for.
 const PERSISTENT: &str = "define persistent = 1;";
@@ -103,7 +105,12 @@ pub(super) fn carried(vif: &VirtualInterface, session: Family) -> &'static [Fami
 /// The configuration that is run with just after a restart, while BFD finds its peers again: kernel routes that BFD guards are
 /// left as they are.
 pub(super) fn recovering(text: &str) -> String {
-    text.replacen(SETTLED, "define recovering = 1;", 1)
+    text.replacen(SETTLED, RECOVERING, 1)
+}
+
+/// Whether a configuration is that of a recovery.
+pub(super) fn is_recovering(text: &str) -> bool {
+    text.contains(RECOVERING)
 }
 
 /// The same configuration, with which kernel routes go when BIRD, or the protocol that wrote them, ends.

@@ -20,6 +20,8 @@ use crate::kernel::netns;
 const PLACES: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/sbin"];
 /// Longest time for a start or a check.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Its priority: that of what an operator wants to go on under load, below real-time.
+const NICE: libc::c_int = -10;
 /// How long a BIRD that is asked to end may take: it says good-bye to its peers.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -162,8 +164,8 @@ impl Place {
         }
         // BIRD leaves its parent, its session and its standard streams; what it says before that is an error.
         command.current_dir(&self.directory).stdin(Stdio::null()).env_clear();
-        // SAFETY: between fork and exec this is one system call; it allocates nothing and takes no lock.
-        unsafe { command.pre_exec(inherit_nothing) };
+        // SAFETY: between fork and exec these are two system calls; they allocate nothing and take no lock.
+        unsafe { command.pre_exec(alone_and_first) };
         let namespace = self.namespace.clone();
         let start = tokio::task::spawn_blocking(move || netns::inside(&namespace, move || command.output()));
         let output = timeout(PATIENCE, start).await.map_err(io::Error::from)?.map_err(io::Error::other)??;
@@ -179,8 +181,11 @@ fn complaint(output: &Output) -> Option<String> {
         .then(|| if said.is_empty() { output.status.to_string() } else { said.to_owned() })
 }
 
-/// Has every descriptor but the standard streams closed at `exec`.
-fn inherit_nothing() -> io::Result<()> {
+/// Has every descriptor but the standard streams closed at `exec`, and the process run before others: on a busy machine BFD would
+/// lose peers that are there.
+fn alone_and_first() -> io::Result<()> {
+    // SAFETY: a number of this process is set. Without the privilege it stays as it is, and so does all else.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
     // SAFETY: only flags of descriptors are changed, all of which are this process's own.
     let result =
         unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };

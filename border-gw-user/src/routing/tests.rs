@@ -110,8 +110,8 @@ fn each_option_changes_its_lines() {
         ("password_file: a.key", &["password \"k3y of a\";"], &[]),
         (
             "max_prefixes: 7",
-            &["import keep filtered; import limit 7 action block;", "receive limit 10007 action block;"],
-            &["import keep filtered; import limit 100 action block;", "receive limit 10100 action block;"],
+            &["import keep filtered; import limit 7 action block;", "receive limit 1007 action block;"],
+            &["import keep filtered; import limit 100 action block;", "receive limit 1100 action block;"],
         ),
         (
             "hold_time: 3s",

@@ -16,7 +16,8 @@ pub(super) fn start(peer: &mut Peer) -> anyhow::Result<()> {
     }
     fs::write(peer.path("bird.conf"), config(&peer.config))?;
     let [conf, socket, pid] = ["bird.conf", "bird.ctl", "bird.pid"].map(|name| peer.path(name));
-    let line = format!("bird -f -c {} -s {} -P {}", conf.display(), socket.display(), pid.display());
+    let line =
+        format!("nice -n -10 bird -f -c {} -s {} -P {}", conf.display(), socket.display(), pid.display());
     peer.spawn("bird", &line, &[])?;
     eventually("bird answers", || Ok(ask(peer, "show status").is_ok()))
 }
