@@ -112,6 +112,7 @@ fn a_route_names_the_owners_of_all_members() {
     assert_eq!(row("172.16.0.0/16"), ("static", "vif-a", "vif-a,vif-b".into(), 1, 2));
     assert_eq!(row("10.1.0.0/16"), ("attachment", "vpc-1", "vpc-1".into(), 2, 2));
     assert_eq!(row("10.1.0.1/32"), ("local", "vpc-1", "vpc-1".into(), 0, 0));
+    assert_eq!(row("169.254.10.3/32"), ("nobody", "vif-a", "vif-a".into(), 0, 0));
     assert_eq!(routes.iter().find(|route| route.prefix == "10.1.0.1/32").unwrap().group, 0);
 }
 

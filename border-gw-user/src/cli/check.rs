@@ -223,7 +223,7 @@ fn write_route(
     target: &Target,
 ) -> io::Result<()> {
     if target.owner.is_nobody() {
-        return writeln!(out, "  route {prefix} -> nobody (an end of a link subnet)");
+        return writeln!(out, "  route {prefix} -> no host's, dropped");
     }
     let Some(group) = target.group else {
         return writeln!(out, "  route {prefix} -> local to {}", owner(&compiled.tables, target.owner));
