@@ -110,21 +110,25 @@ fn a_session(kind: Kind) {
 }
 
 #[test]
+#[ignore = "long: the testbed's own routers"]
 fn bird_speaks_with_a_key_in_both_families() {
     a_session(Kind::Bird);
 }
 
 #[test]
+#[ignore = "long: the testbed's own routers"]
 fn frr_speaks_with_a_key_in_both_families() {
     a_session(Kind::Frr);
 }
 
 #[test]
+#[ignore = "long: the testbed's own routers"]
 fn gobgp_speaks_with_a_key_in_both_families() {
     a_session(Kind::Gobgp);
 }
 
 #[test]
+#[ignore = "long: the testbed's own routers"]
 fn exabgp_speaks_with_a_key_in_both_families() {
     a_session(Kind::Exabgp);
 }
@@ -162,16 +166,19 @@ fn one_session_for_both_families(kind: Kind) {
 }
 
 #[test]
+#[ignore = "long: the testbed's own routers"]
 fn bird_carries_ipv4_in_a_session_of_ipv6() {
     one_session_for_both_families(Kind::Bird);
 }
 
 #[test]
+#[ignore = "long: the testbed's own routers"]
 fn frr_carries_ipv4_in_a_session_of_ipv6() {
     one_session_for_both_families(Kind::Frr);
 }
 
 #[test]
+#[ignore = "long: the testbed's own routers"]
 fn a_ttl_of_one_hop_too_many_is_no_session() {
     let pair = Pair::new();
     let with = |config: PeerConfig, ttl| PeerConfig { ttl, ..config };
@@ -193,6 +200,7 @@ fn a_ttl_of_one_hop_too_many_is_no_session() {
 }
 
 #[test]
+#[ignore = "long: the testbed's own routers"]
 fn a_bird_announces_masses_and_takes_them_back() {
     let pair = Pair::new();
     let left = Peer::start(&pair.left, Kind::Bird, gateway()).unwrap();

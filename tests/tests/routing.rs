@@ -179,6 +179,7 @@ fn flood_of(testbed: &Testbed) -> Vec<Vec<u8>> {
 }
 
 #[test]
+#[ignore = "long: 30 seconds of a flood"]
 fn a_flood_of_syns_and_arps_flaps_no_session() {
     require_root();
     let keys = [A, C, D].map(|line| line.bgp_with_key(", hold_time: 9s"));
