@@ -126,6 +126,20 @@ fn what_cannot_run_says_why_in_one_sentence_and_leaves_nothing() {
     }
 }
 
+#[test]
+fn a_port_with_jumbo_frames_is_refused_in_skb_mode() {
+    require_root();
+    let testbed = Testbed::new().unwrap();
+    testbed.server.ip(&["link set eth0 mtu 4000"]).unwrap();
+    let output = refused(&testbed, "  router_id:", "  xdp_mode: skb\n  router_id:");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("interface `eth0` has MTU 4000, and `xdp_mode: skb` handles at most 3500"),
+        "{said}"
+    );
+}
+
 fn output_of(line: &str) -> String {
     let mut words = line.split(' ');
     output(Command::new(words.next().unwrap()).args(words)).unwrap()

@@ -5,6 +5,19 @@ use std::io;
 /// One sentence each: what was tried, on what, why not, what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
+    /// Frames that the generic hook cannot handle.
+    #[error(
+        "interface `{interface}` has MTU {mtu}, and `xdp_mode: skb` handles at most {most}: `ip link set {interface} mtu {most}`, or \
+         use a driver with native XDP"
+    )]
+    SkbMtu {
+        /// The port.
+        interface: String,
+        /// Its MTU.
+        mtu: u32,
+        /// Largest.
+        most: u32,
+    },
     /// A system call.
     #[error("cannot {what}: {cause}")]
     System {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::netlink::{Link, Netlink};
-use super::{KernelError, line_of};
-use crate::intent::Intent;
+use super::{KernelError, line_of, ports};
+use crate::intent::{Intent, XdpMode};
 
 /// Oldest kernel: `bpf_xdp_get_buff_len` came with 5.18, managed neighbours with 5.16.
 const OLDEST: (u32, u32) = (5, 18);
@@ -13,6 +13,9 @@ const OLDEST: (u32, u32) = (5, 18);
 const TUNNEL: (u32, u32) = (50, 70);
 /// The smallest MTU that IPv6 knows (RFC 8200, section 5): no host makes its packets smaller, whatever it is told.
 pub(crate) const SMALLEST_MTU: u32 = 1280;
+
+/// Largest MTU of a port in skb mode: a page less headroom (256), the end of a buffer (320), Ethernet and a tag (18).
+const MAX_SKB_MTU: u32 = 3_500;
 
 /// What an interface that does not exist is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +39,7 @@ pub async fn preflight(intent: &Intent, missing: Missing) -> Result<Vec<String>,
             Missing::Noted => notes.push(error.to_string()),
         }
     }
+    generic_hook(intent, &links)?;
     lines(intent, &links)?;
     fabric(intent, &links, &mut notes)?;
     Ok(notes)
@@ -52,6 +56,20 @@ fn absent<'a>(
     let fabric = intent.fabric.interfaces.iter().map(|interface| (interface, "fabric port".to_owned()));
     let absent = lines.chain(fabric).filter(|(interface, _)| !links.contains_key(*interface));
     absent.map(|(interface, role)| KernelError::NoInterface { interface: interface.clone(), role })
+}
+
+/// What the kernel's generic hook makes of a frame is one page; larger ones would be several buffers, which it cannot shorten
+/// (`skb_pp_cow_data` and `bpf_prog_run_generic_xdp`, net/core): an ICMP error about one would be sent with what lay behind it.
+fn generic_hook(intent: &Intent, links: &BTreeMap<String, Link>) -> Result<(), KernelError> {
+    let all = ports::names(intent);
+    let ports = all.iter().filter_map(|name| links.get(name));
+    for link in ports.filter(|_| intent.gateway.xdp_mode == XdpMode::Skb) {
+        if link.mtu > MAX_SKB_MTU {
+            let interface = link.name.clone();
+            return Err(KernelError::SkbMtu { interface, mtu: link.mtu, most: MAX_SKB_MTU });
+        }
+    }
+    Ok(())
 }
 
 /// A port's MTU is at least its VIFs' and their tags.
