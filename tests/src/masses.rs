@@ -82,7 +82,7 @@ fn all_figures() -> Vec<Figure> {
 /// Measures; with `--check`, an error when a figure is out of bounds.
 pub fn bench(options: &[&str]) -> anyhow::Result<()> {
     sweep();
-    let keys = [A.bgp(", max_prefixes: 1000000"), C.bgp("")];
+    let keys = [A.bgp(", max_prefixes: 300000"), C.bgp("")];
     let (testbed, daemon) = customers::testbed(&[(A, &[&keys[0]]), (C, &[&keys[1]])], |text| text)?;
     let lan = ["172.16.0.0/16", "fd00:a::/48"];
     let start = |netns, line| -> anyhow::Result<Peer> {
