@@ -312,6 +312,7 @@ impl Daemon {
                 () = tokio::time::sleep(RETRY), if failed => Cause::Rested,
             };
             let started = Instant::now();
+            let told = matches!(cause, Cause::Kernel);
             let work = async {
                 let mut answer = None;
                 let lost = self.give_up_lines().await;
@@ -319,7 +320,7 @@ impl Daemon {
                     Cause::Files => self.reload(&mut files).await,
                     Cause::Kernel if !lost && started < rested => return None,
                     Cause::Order(order) => answer = Some(self.order(order)),
-                    Cause::Time if !self.advance_maintenance() => return Some(failed),
+                    Cause::Time if !self.advance_maintenance() && !lost => return None,
                     Cause::Kernel | Cause::Rested | Cause::Time => {}
                 }
                 let failed = self.publish_turn(publish).await;
@@ -333,7 +334,8 @@ impl Daemon {
                 turned = work => turned,
                 () = signals.end() => return Ok(()),
             };
-            waits = turned.is_none();
+            // What waits goes on to wait until a turn has looked at it.
+            waits = turned.is_none() && (waits || told);
             if let Some(now_failed) = turned {
                 failed = now_failed;
                 rested = Instant::now() + started.elapsed() * REST;
