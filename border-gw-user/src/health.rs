@@ -89,7 +89,7 @@ pub fn unfit(state: &State, now: Instant) -> Vec<String> {
     // One border gateway's trouble is no reason to take the others out of service.
     if !state.sessions.is_empty() && state.sessions.values().all(|status| !status.answered) {
         why.push("no routing daemon answers".to_owned());
-        why.extend(state.routing_errors.values().cloned());
+        why.extend(state.routing_error.as_ref().map(ToString::to_string));
     }
     let waits = summaries.iter().filter(|summary| matches!(**summary, "bgp_down" | "no_routes")).count();
     let is_new = state.started.is_some_and(|started| now.saturating_duration_since(started) < CONVERGENCE);

@@ -126,7 +126,7 @@ impl<D: Dataplane> Reconciler<D> {
             maintenance: Arc::default(),
             sessions: Arc::default(),
             probes: Arc::default(),
-            routing_errors: Arc::default(),
+            routing_error: None,
             started: None,
         };
         self.last = Some(last);

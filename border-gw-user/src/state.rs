@@ -40,8 +40,8 @@ pub struct State {
     pub sessions: Arc<BTreeMap<String, SessionStatus>>,
     /// Probes, by VIF name and peer.
     pub probes: Arc<probe::Known>,
-    /// Why routing daemons are not what they should be, by border gateway; under an empty name what is wrong with several.
-    pub routing_errors: Arc<BTreeMap<String, String>>,
+    /// Why routing daemons are not what they should be.
+    pub routing_error: Option<Arc<str>>,
     /// When the daemon started; none where that does not matter.
     pub started: Option<Instant>,
     /// Failovers since the daemon's start.

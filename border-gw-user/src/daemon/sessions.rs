@@ -34,8 +34,8 @@ pub(super) struct Wanted {
 pub(super) struct Known {
     pub(super) sessions: Arc<BTreeMap<String, SessionStatus>>,
     pub(super) probes: Arc<probe::Known>,
-    /// What is wrong.
-    pub(super) errors: Arc<BTreeMap<String, String>>,
+    /// Why they are not what they should be.
+    pub(super) error: Option<Arc<str>>,
 }
 
 impl Known {
@@ -43,7 +43,7 @@ impl Known {
     pub(super) fn fill(&self, state: &mut State) {
         state.sessions = Arc::clone(&self.sessions);
         state.probes = Arc::clone(&self.probes);
-        state.routing_errors = Arc::clone(&self.errors);
+        state.routing_error.clone_from(&self.error);
     }
 }
 
@@ -137,29 +137,23 @@ enum Nearness {
 
 impl Keeper {
     async fn turn(&mut self, intent: &Intent, wanted: &Wanted, changed: bool, known: &watch::Sender<Known>) {
-        let mut errors = None;
-        let retry =
-            !known.borrow().errors.is_empty() && self.tried.is_none_or(|tried| tried.elapsed() >= RETRY);
-        if changed || retry {
+        let mut error = known.borrow().error.clone();
+        if changed || error.is_some() && self.tried.is_none_or(|tried| tried.elapsed() >= RETRY) {
             let result = self.routing.ensure(intent, &wanted.numbers).await;
             self.tried = Some(Instant::now());
-            let error = result.err().map(|error| (String::new(), error.to_string()));
-            errors = Some(error.into_iter().collect::<BTreeMap<_, _>>());
+            error = result.err().map(|error| error.to_string().into());
         }
         let sessions = self.routing.status(intent).await;
         self.limits(intent, &sessions).await;
         known.send_if_modified(|known| {
-            let before = known.clone();
-            if *known.sessions != sessions {
-                known.sessions = Arc::new(sessions);
+            let differs = *known.sessions != sessions || known.error != error;
+            if let Some(error) = error.as_ref().filter(|error| known.error.as_ref() != Some(error)) {
+                error!("{error}");
             }
-            if let Some(errors) = errors.filter(|errors| *errors != *known.errors) {
-                for error in errors.values() {
-                    error!("{error}");
-                }
-                known.errors = Arc::new(errors);
+            if differs {
+                (known.sessions, known.error) = (Arc::new(sessions), error);
             }
-            !Arc::ptr_eq(&before.sessions, &known.sessions) || !Arc::ptr_eq(&before.errors, &known.errors)
+            differs
         });
     }
 
