@@ -8,8 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use border_gw::compile::compile;
+use border_gw::dataplane::Dataplane as _;
+use border_gw::dataplane::memory::Memory;
 use border_gw::intent::{Accept, Bgp, Intent, Routing, VirtualInterface, load};
-use border_gw::kernel::{Hop, Learned, Observed, PortState};
+use border_gw::kernel::{Hop, Learned, Lost, Observed, PortState};
+use border_gw::reconcile::Reconciler;
 use border_gw::tables::cut::cut;
 use border_gw::tables::{Installed, Op, Slots, Tables, plan};
 use border_gw_common::abi::{MAX_SOURCES, OWNER_VIF, Owner, SOURCE_FORBIDDEN, SOURCE_ROUTED};
@@ -130,6 +133,9 @@ fn what_no_customer_can_say_is_no_route_and_no_source() {
         ("a default route", "0.0.0.0/0"),
         ("half of one", "128.0.0.0/1"),
         ("an IPv6 default route", "::/0"),
+        ("loopback", "127.0.0.0/8"),
+        ("a group", "239.1.0.0/16"),
+        ("IPv6 link-local", "fe80::/64"),
     ];
     for (sentence, prefix) in rows {
         let (intent, mut observed) = world();
@@ -228,6 +234,21 @@ fn cutting_a_port_moves_its_flows_alone_and_writes_groups_alone() {
     observed.ports.get_mut("ens1f0").unwrap().up = false;
     let ops = plan(&installed, &compile(&intent, &observed, &slots(&intent))).unwrap();
     assert!(!ops.iter().any(|op| matches!(op, Op::Group(..))), "{ops:?}");
+}
+
+#[test]
+fn a_line_that_is_back_before_anybody_looked_gets_its_flows_again() {
+    let (intent, mut observed) = world();
+    learn(&mut observed, &["172.20.0.0/16 vif-a,vif-b"]);
+    let intent = Arc::new(intent);
+    let mut reconciler = Reconciler::new(Memory::default());
+    reconciler.turn(&intent, observed.clone()).1.unwrap();
+    let lost = Lost { ports: BTreeMap::from([("ens1f0".to_owned(), 2)]), ..Lost::default() };
+    assert!(reconciler.cut(&lost).unwrap() > 0);
+    // It flapped: what is seen is what was seen before, and the maps are not what they were made then.
+    assert!(reconciler.turn(&intent, observed.clone()).1.unwrap() > 0);
+    let installed = reconciler.into_dataplane().read().unwrap();
+    assert_eq!(buckets(&intent, &installed, "172.20.0.0/16").len(), 2);
 }
 
 #[test]
