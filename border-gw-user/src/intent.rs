@@ -34,6 +34,7 @@ pub use self::diagnostic::{Diagnostic, Errors};
 pub use self::document::DEFAULT_CONTROL;
 pub use self::routing::{Accept, Bfd, Bgp, Community, Drain, MAX_LEARNED_GROUPS, Password, Routing, Secret};
 pub use self::sources::{Places, Sources};
+pub(crate) use self::values::{v4, v6};
 
 /// Reads a configuration file, everything that it names, and checks all of it.
 ///

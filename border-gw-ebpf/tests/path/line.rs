@@ -13,15 +13,15 @@ use crate::support::world::{
     CUSTOMER, NESTED, PORT_A, PORT_B, VIF_A, VIF_B, VIF_DOWN, VIF_OTHER, VPC, VPC_OTHER, port_mac, tags,
 };
 
-const INSIDE: &str = "172.16.0.5";
-const INSIDE_V6: &str = "fd00:172:16::5";
+pub(crate) const INSIDE: &str = "172.16.0.5";
+pub(crate) const INSIDE_V6: &str = "fd00:172:16::5";
 const GROUP_MAC: MacAddr = MacAddr([1, 0, 0x5e, 1, 1, 1]);
 
-fn sound() -> Datagram {
+pub(crate) fn sound() -> Datagram {
     udp(INSIDE, "10.1.0.10")
 }
 
-fn sound_v6() -> Datagram {
+pub(crate) fn sound_v6() -> Datagram {
     udp(INSIDE_V6, "fd00:1::10")
 }
 

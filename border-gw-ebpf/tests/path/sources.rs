@@ -4,23 +4,13 @@ use border_gw_common::abi::{SOURCE_FORBIDDEN, SOURCE_ROUTED, VIF_VALIDATE};
 use border_gw_common::verdict::DropReason as Drop;
 
 use crate::errors::speak;
+use crate::line::{sound, sound_v6};
 use crate::support::case::{Case, Want, check};
 use crate::support::datagram::{Datagram, udp};
 use crate::support::memory::Memory;
 use crate::support::send::on_vif;
 use crate::support::wire::address;
 use crate::support::world::{VIF_A, VIF_B, VPC};
-
-const INSIDE: &str = "172.16.0.5";
-const INSIDE_V6: &str = "fd00:172:16::5";
-
-fn sound() -> Datagram {
-    udp(INSIDE, "10.1.0.10")
-}
-
-fn sound_v6() -> Datagram {
-    udp(INSIDE_V6, "fd00:1::10")
-}
 
 #[test]
 fn a_source_is_one_that_the_vif_may_use() {

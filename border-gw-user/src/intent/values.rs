@@ -308,11 +308,13 @@ const SPECIAL: [(IpNet, &str); 12] = [
     (v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8), "multicast"),
 ];
 
-const fn v4(octets: [u8; 4], length: u8) -> IpNet {
+/// A prefix of IPv4.
+pub(crate) const fn v4(octets: [u8; 4], length: u8) -> IpNet {
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::from_octets(octets), length))
 }
 
-const fn v6(segments: [u16; 8], length: u8) -> IpNet {
+/// A prefix of IPv6.
+pub(crate) const fn v6(segments: [u16; 8], length: u8) -> IpNet {
     IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::from_segments(segments), length))
 }
 

@@ -1,8 +1,9 @@
 //! Which routes of customers are refused, and how BIRD tells us why.
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 use serde::Serialize;
-use std::net::{Ipv4Addr, Ipv6Addr};
+
+use crate::intent::{v4, v6};
 
 /// Why a route is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -79,53 +80,45 @@ impl Refusal {
     }
 }
 
-const fn v4(a: u8, b: u8, c: u8, length: u8) -> IpNet {
-    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, 0), length))
-}
-
-const fn v6(a: u16, b: u16, c: u16, length: u8) -> IpNet {
-    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0), length))
-}
-
 /// Never taken, nor what lies inside: no host has such an address (RFC 6890). `::/16` holds loopback, the unspecified
 /// address and those that stand for IPv4.
 pub const NEVER: [IpNet; 7] = [
-    v4(0, 0, 0, 8),
-    v4(127, 0, 0, 8),
-    v4(224, 0, 0, 4),
-    v4(240, 0, 0, 4),
-    v6(0, 0, 0, 16),
-    v6(0xfe80, 0, 0, 10),
-    v6(0xff00, 0, 0, 8),
+    v4([0, 0, 0, 0], 8),
+    v4([127, 0, 0, 0], 8),
+    v4([224, 0, 0, 0], 4),
+    v4([240, 0, 0, 0], 4),
+    v6([0, 0, 0, 0, 0, 0, 0, 0], 16),
+    v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),
+    v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8),
 ];
 
 /// Not taken unless asked for, nor what lies inside: registered for a purpose (RFC 6890 and its registries).
 pub const BOGONS: [IpNet; 15] = [
     // Shared between a provider and its customers (RFC 6598).
-    v4(100, 64, 0, 10),
+    v4([100, 64, 0, 0], 10),
     // Link-local (RFC 3927).
-    v4(169, 254, 0, 16),
+    v4([169, 254, 0, 0], 16),
     // Protocol assignments (RFC 6890).
-    v4(192, 0, 0, 24),
+    v4([192, 0, 0, 0], 24),
     // Documentation (RFC 5737).
-    v4(192, 0, 2, 24),
-    v4(198, 51, 100, 24),
-    v4(203, 0, 113, 24),
+    v4([192, 0, 2, 0], 24),
+    v4([198, 51, 100, 0], 24),
+    v4([203, 0, 113, 0], 24),
     // Benchmarking (RFC 2544).
-    v4(198, 18, 0, 15),
+    v4([198, 18, 0, 0], 15),
     // Discard only (RFC 6666).
-    v6(0x100, 0, 0, 64),
+    v6([0x100, 0, 0, 0, 0, 0, 0, 0], 64),
     // Benchmarking (RFC 5180).
-    v6(0x2001, 2, 0, 48),
+    v6([0x2001, 2, 0, 0, 0, 0, 0, 0], 48),
     // Identifiers that are not routed (RFC 4843, RFC 7343).
-    v6(0x2001, 0x10, 0, 28),
-    v6(0x2001, 0x20, 0, 28),
+    v6([0x2001, 0x10, 0, 0, 0, 0, 0, 0], 28),
+    v6([0x2001, 0x20, 0, 0, 0, 0, 0, 0], 28),
     // Documentation (RFC 3849, RFC 9637).
-    v6(0x2001, 0xdb8, 0, 32),
-    v6(0x3fff, 0, 0, 20),
+    v6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32),
+    v6([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20),
     // Returned test network (RFC 3701), and site-local (RFC 3879).
-    v6(0x3ffe, 0, 0, 16),
-    v6(0xfec0, 0, 0, 10),
+    v6([0x3ffe, 0, 0, 0, 0, 0, 0, 0], 16),
+    v6([0xfec0, 0, 0, 0, 0, 0, 0, 0], 10),
 ];
 
 #[cfg(test)]
