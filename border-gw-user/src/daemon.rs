@@ -24,7 +24,7 @@ use border_gw::dataplane::counters::Counters;
 use border_gw::dataplane::pins;
 use border_gw::failover::Failovers;
 use border_gw::intent::{self, Intent, Sources};
-use border_gw::kernel::{self, Kernel, Missing, Observed};
+use border_gw::kernel::{self, Kernel, Lost, Missing, Observed};
 use border_gw::maintenance::{self, Maintenance};
 use border_gw::reconcile::Reconciler;
 use border_gw::routing::Routing;
@@ -152,6 +152,8 @@ struct Daemon {
     observed: Arc<Observed>,
     slots: Arc<Slots>,
     failovers: Failovers,
+    /// What died since the last turn saw everything, and has left the buckets.
+    given_up: Lost,
     started: Instant,
     /// What routing daemons are to be made of.
     wanted: watch::Sender<Wanted>,
@@ -232,6 +234,7 @@ impl Daemon {
             observed: Arc::default(),
             slots: Arc::default(),
             failovers: Failovers::default(),
+            given_up: Lost::default(),
             started: Instant::now(),
             wanted: watch::Sender::new(Wanted::default()),
             known: Known::default(),
@@ -253,6 +256,9 @@ impl Daemon {
             self.unsettled = false;
             observed = self.kernel.observe(&self.intent).await?;
         }
+        // What died while it was looked at.
+        self.give_up(&Lost::between(&self.intent, &self.observed, &observed).without(&self.given_up));
+        self.given_up = Lost::default();
         let (mut state, result) = self.reconciler.turn(&self.intent, observed);
         state.config_error.clone_from(&self.config_error);
         self.say_what_is_narrow(&state.observed);
@@ -305,7 +311,10 @@ impl Daemon {
                 Ok(()) = sessions.changed() => {
                     let known = sessions.borrow_and_update().clone();
                     self.learn_of_sessions(known);
-                    publish.send_modify(|state| self.known.fill(state));
+                    publish.send_modify(|state| {
+                        self.known.fill(state);
+                        state.failovers = Arc::new(self.failovers.clone());
+                    });
                     continue;
                 }
                 () = tokio::time::sleep_until(rested.into()), if waits => Cause::Rested,

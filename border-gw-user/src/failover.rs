@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::intent::Intent;
 use crate::kernel::{Lost, Observed};
+use crate::routing::Restart;
 
 /// Failovers that are remembered.
 const MOST: usize = 100;
@@ -25,6 +26,8 @@ pub enum Cause {
     Bfd(String, IpAddr),
     /// A peer of a VIF does not answer ARP or neighbour solicitations.
     Neighbor(String, IpAddr),
+    /// The BIRD of a border gateway was gone.
+    Bird(String),
 }
 
 impl Cause {
@@ -34,6 +37,7 @@ impl Cause {
             Self::Port(_) => "port",
             Self::Bfd(..) => "bfd",
             Self::Neighbor(..) => "neighbor",
+            Self::Bird(_) => "bird",
         }
     }
 }
@@ -44,6 +48,7 @@ impl fmt::Display for Cause {
             Self::Port(port) => write!(f, "port {port} has no carrier"),
             Self::Bfd(vif, peer) => write!(f, "BFD lost peer {peer} of {vif}"),
             Self::Neighbor(vif, peer) => write!(f, "peer {peer} of {vif} does not answer"),
+            Self::Bird(gateway) => write!(f, "BIRD of border gateway {gateway} was gone"),
         }
     }
 }
@@ -57,9 +62,10 @@ pub struct Failover {
     pub cause: Cause,
     /// Groups whose buckets were rewritten.
     pub groups: usize,
-    /// From the detection until the last bucket was rewritten: no packet goes to the dead line any more.
-    pub rerouted: Duration,
-    /// From the detection until no route leads over it, either; none while some do.
+    /// From the detection until the last bucket was rewritten: no packet goes to the dead line any more. None of a BIRD, without
+    /// which forwarding goes on.
+    pub rerouted: Option<Duration>,
+    /// From the detection until no route leads over it, either; none while some do. Of a BIRD: until its sessions were back.
     pub converged: Option<Duration>,
     detected: Instant,
     /// VIFs that it took; none when it has settled, or the line is back.
@@ -113,9 +119,46 @@ impl Failovers {
             let rerouted = now - detected;
             self.rerouted.observe(rerouted);
             let vifs = vifs(intent, &cause);
-            self.last.push_front(Failover { at, cause, groups, rerouted, converged: None, detected, vifs });
+            self.last.push_front(Failover {
+                at,
+                cause,
+                groups,
+                rerouted: Some(rerouted),
+                converged: None,
+                detected,
+                vifs,
+            });
         }
         self.last.truncate(MOST);
+    }
+
+    /// Remembers that the BIRD of a border gateway was found dead, and how long its sessions were away. Says whether that is new.
+    pub fn restarted(&mut self, border_gateway: &str, restart: &Restart) -> bool {
+        let cause = Cause::Bird(border_gateway.to_owned());
+        let known =
+            self.last.iter_mut().find(|known| known.cause == cause && known.detected == restart.detected);
+        let before = known.as_ref().map(|known| known.converged);
+        if before == Some(restart.back) {
+            return false;
+        }
+        if let Some(back) = restart.back {
+            self.converged.observe(back);
+        }
+        if let Some(known) = known {
+            known.converged = restart.back;
+        } else {
+            self.last.push_front(Failover {
+                at: restart.at,
+                cause,
+                groups: 0,
+                rerouted: None,
+                converged: restart.back,
+                detected: restart.detected,
+                vifs: BTreeSet::new(),
+            });
+            self.last.truncate(MOST);
+        }
+        true
     }
 
     /// Looks whether the routes have followed, after a turn that ended at `now`. A line that is back before has not to.
@@ -141,6 +184,7 @@ fn is_back(observed: &Observed, cause: &Cause) -> bool {
     match cause {
         Cause::Port(port) => observed.ports.get(port).is_some_and(|port| port.up),
         Cause::Bfd(vif, peer) => !observed.bfd_down.contains(&(vif.clone(), *peer)),
+        Cause::Bird(_) => true,
         Cause::Neighbor(vif, peer) => observed.neighbors.contains_key(&(vif.clone(), *peer)),
     }
 }
@@ -148,6 +192,7 @@ fn is_back(observed: &Observed, cause: &Cause) -> bool {
 /// The VIFs that a loss takes.
 fn vifs(intent: &Intent, cause: &Cause) -> BTreeSet<String> {
     match cause {
+        Cause::Bird(_) => BTreeSet::new(),
         Cause::Bfd(vif, _) | Cause::Neighbor(vif, _) => BTreeSet::from([vif.clone()]),
         Cause::Port(port) => {
             let all = intent.border_gateways.iter().flat_map(|gateway| &gateway.virtual_interfaces);

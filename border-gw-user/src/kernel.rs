@@ -6,6 +6,7 @@ mod error;
 mod ethtool;
 mod events;
 mod learned;
+mod lost;
 mod netlink;
 pub(crate) mod netns;
 mod ports;
@@ -22,7 +23,6 @@ use ipnet::IpNet;
 use rtnetlink::LinkUnspec;
 use tokio::sync::Notify;
 
-use crate::failover::Cause;
 use crate::intent::{BorderGateway, Intent, VirtualInterface, VpcAttachment};
 pub(crate) use domain::outer_name;
 use domain::{Namespace, Wanted, refuse};
@@ -30,6 +30,8 @@ pub use error::KernelError;
 use ethtool::Ethtool;
 use events::Changes;
 pub use learned::{BFD_TABLE, Hop, Learned, SOURCES_TABLE};
+use lost::PeerState;
+pub use lost::{Lost, Peer};
 use netlink::{Link, Netlink};
 use ports::Ports;
 pub(crate) use preflight::SMALLEST_MTU;
@@ -52,43 +54,6 @@ pub struct Observed {
     pub learned: BTreeMap<String, Arc<Learned>>,
     /// Peers that BFD says are gone: (VIF name, address).
     pub bfd_down: BTreeSet<(String, IpAddr)>,
-}
-
-/// What carries nothing any more, and did before.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Lost {
-    /// Ports without carrier: name and interface index.
-    pub ports: BTreeMap<String, u32>,
-    /// Peers that BFD says are gone.
-    pub bfd: BTreeSet<Peer>,
-    /// Peers that do not answer.
-    pub neighbors: BTreeSet<Peer>,
-}
-
-/// The peer of a family on a VIF.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Peer {
-    /// Name of the border gateway.
-    pub border_gateway: String,
-    /// Name of the VIF.
-    pub vif: String,
-    /// Its address.
-    pub address: IpAddr,
-}
-
-impl Lost {
-    /// Whether all is as it was.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Each loss.
-    pub fn causes(&self) -> impl Iterator<Item = Cause> {
-        let ports = self.ports.keys().map(|port| Cause::Port(port.clone()));
-        let bfd = self.bfd.iter().map(|peer| Cause::Bfd(peer.vif.clone(), peer.address));
-        let neighbors = self.neighbors.iter().map(|peer| Cause::Neighbor(peer.vif.clone(), peer.address));
-        ports.chain(bfd).chain(neighbors)
-    }
 }
 
 /// A line or fabric port.
@@ -260,36 +225,19 @@ impl Kernel {
 
     /// What was alive in `last` and is not any more, as far as that can be told quickly.
     pub async fn lost(&mut self, intent: &Intent, last: &Observed) -> Result<Lost, KernelError> {
-        let mut lost = Lost::default();
-        for (name, port) in last.ports.iter().filter(|(_, port)| port.up) {
-            if !self.ethtool.is_up(name) {
-                lost.ports.insert(name.clone(), port.ifindex);
+        let mut changed = BTreeSet::new();
+        for (name, namespace) in &mut self.namespaces {
+            if namespace.glance().await? {
+                changed.insert(name.clone());
             }
         }
-        for gateway in &intent.border_gateways {
-            let Some(namespace) = self.namespaces.get_mut(&namespace_name(intent, gateway)) else { continue };
-            if !namespace.glance().await? {
-                continue;
-            }
-            for vif in &gateway.virtual_interfaces {
-                // What follows from a port that is down, or from an order, is no loss of its own.
-                let port = line_of(intent, vif).and_then(|interface| last.ports.get_key_value(interface));
-                let is_carried =
-                    port.is_some_and(|(name, port)| port.up && !lost.ports.contains_key(name)) && vif.enabled;
-                for address in vif.addresses.iter().map(|link| link.peer).filter(|_| is_carried) {
-                    let key = (vif.name.clone(), address);
-                    let peer =
-                        || Peer { border_gateway: gateway.name.clone(), vif: vif.name.clone(), address };
-                    if namespace.is_bfd_down(vif, address) && !last.bfd_down.contains(&key) {
-                        lost.bfd.insert(peer());
-                    }
-                    if last.neighbors.contains_key(&key) && namespace.neighbor(&vif.name, address).is_none() {
-                        lost.neighbors.insert(peer());
-                    }
-                }
-            }
-        }
-        Ok(lost)
+        let is_up = |port: &str| self.ethtool.is_up(port);
+        Ok(Lost::find(intent, last, is_up, |gateway, vif, peer| {
+            let name = namespace_name(intent, gateway);
+            let namespace = self.namespaces.get_mut(&name).filter(|_| changed.contains(&name))?;
+            let answers = namespace.neighbor(&vif.name, peer).is_some();
+            Some(PeerState { bfd_down: namespace.is_bfd_down(vif, peer), answers })
+        }))
     }
 
     /// BGP with a peer came up, and BFD did not: its silence counts no more.

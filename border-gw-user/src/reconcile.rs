@@ -127,6 +127,7 @@ impl<D: Dataplane> Reconciler<D> {
             sessions: Arc::default(),
             probes: Arc::default(),
             routing_error: None,
+            restarts: Arc::default(),
             started: None,
         };
         self.last = Some(last);

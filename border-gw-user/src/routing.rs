@@ -6,6 +6,7 @@ mod bird;
 pub mod conf;
 mod control;
 mod error;
+mod life;
 mod process;
 pub mod refusal;
 pub mod status;
@@ -13,14 +14,16 @@ pub mod status;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use log::warn;
 use serde::Serialize;
 
 use self::bird::Bird;
 pub use self::control::ControlError;
 pub use self::error::RoutingError;
+pub use self::life::Restart;
 pub use self::refusal::Refusal;
 pub use self::status::{BfdState, BfdStatus, BgpState, FamilyStatus, RefusedRoute, SessionStatus};
 use crate::intent::{BorderGateway, Intent, VirtualInterface};
@@ -103,13 +106,20 @@ impl Routing {
             let vifs: Vec<&VirtualInterface> = vifs.collect();
             all.extend(vifs.iter().map(|vif| (vif.name.clone(), SessionStatus::unknown(vif))));
             if let Some(bird) = self.birds.get(&gateway.name) {
-                questions.push(bird.status(vifs));
+                let name = gateway.name.clone();
+                questions.push(bird.status(vifs).map(|answer| (name, answer)));
             }
         }
         let answers: Vec<_> = futures::stream::iter(questions).buffer_unordered(AT_A_TIME).collect().await;
-        for answer in answers {
+        let now = Instant::now();
+        for (gateway, answer) in answers {
             match answer {
-                Ok(known) => all.extend(known),
+                Ok(known) => {
+                    if let Some(bird) = self.birds.get_mut(&gateway) {
+                        bird.life.saw(&known, now);
+                    }
+                    all.extend(known);
+                }
                 Err(error) => errors.push(error),
             }
         }
@@ -131,9 +141,20 @@ impl Routing {
         self.complaints = complaints;
     }
 
-    /// How often the BIRD of each border gateway was found dead and started again, by this daemon.
-    pub fn restarts(&self) -> BTreeMap<String, u64> {
-        self.birds.iter().map(|(name, bird)| (name.clone(), bird.restarts())).collect()
+    /// How often the BIRD of each border gateway was found dead and started again by this daemon, and the last time of that.
+    pub fn restarts(&self) -> BTreeMap<String, (u64, Option<Restart>)> {
+        let of = |bird: &Bird| (bird.life.restarts, bird.life.restart.clone());
+        self.birds.iter().map(|(name, bird)| (name.clone(), of(bird))).collect()
+    }
+
+    /// Waits until a BIRD that is watched ends; for ever where none is.
+    pub async fn ended(&self) {
+        let watched = self.birds.values().filter_map(|bird| bird.life.end.as_ref());
+        let ends: Vec<_> = watched.map(|end| Box::pin(async { end.readable().await.is_ok() })).collect();
+        if ends.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        futures::future::select_all(ends).await;
     }
 
     /// What was refused from a virtual interface: how many, and at most so many of them.

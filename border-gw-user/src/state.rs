@@ -8,7 +8,7 @@ use crate::failover::Failovers;
 use crate::intent::{Intent, XdpMode};
 use crate::kernel::Observed;
 use crate::probe;
-use crate::routing::SessionStatus;
+use crate::routing::{Restart, SessionStatus};
 use crate::tables::{Installed, Slots, Tables};
 
 /// One turn's outcome. Cheap to clone.
@@ -42,6 +42,8 @@ pub struct State {
     pub probes: Arc<probe::Known>,
     /// Why routing daemons are not what they should be.
     pub routing_error: Option<Arc<str>>,
+    /// How often the BIRD of each border gateway was found dead and started again, and the last time of that.
+    pub restarts: Arc<BTreeMap<String, (u64, Option<Restart>)>>,
     /// When the daemon started; none where that does not matter.
     pub started: Option<Instant>,
     /// Failovers since the daemon's start.

@@ -1,5 +1,6 @@
 //! Lines that fail under load: how many packets are lost, beside runs in which nothing happens.
 
+mod bird;
 mod judge;
 mod traffic;
 
@@ -48,12 +49,14 @@ enum Fault {
     SilentCut,
     /// Two ports go down, 100 ms apart.
     TwoDown,
+    /// The gateway's BIRD is killed.
+    BirdKilled,
 }
 
 impl Fault {
     fn lines(self) -> u8 {
         match self {
-            Self::None => 0,
+            Self::None | Self::BirdKilled => 0,
             Self::LinkDown | Self::SilentCut => 1,
             Self::TwoDown => 2,
         }
@@ -71,7 +74,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(lines: &'static [(Line, &'static str)]) -> anyhow::Result<Self> {
+    fn new(lines: &'static [(Line, &'static str)], graceful: bool) -> anyhow::Result<Self> {
         let mut testbed = Testbed::new()?;
         if lines.len() > 2 {
             testbed.connect_third_line()?;
@@ -91,7 +94,8 @@ impl Bench {
         }
         let observer = Observer::at(&testbed.cust_a, &ports, NUMBERS)?;
         let lines_only: Vec<_> = lines.iter().map(|(line, _)| *line).collect();
-        let config = router(&lines_only, &["172.16.0.1", "fd00:a::1"])?.password(KEY).bfd(BFD.0, BFD.1);
+        let config = router(&lines_only, &["172.16.0.1", "fd00:a::1"])?.password(KEY);
+        let config = if graceful { config.bfd(BFD.0, BFD.1) } else { config.plain_bfd(BFD.0, BFD.1) };
         let config = config.announce(&["172.16.0.0/16", "fd00:a::/48"]);
         let peer = Peer::start(&testbed.cust_a, Kind::Bird, config)?;
         comes_up(&peer, &daemon)?;
@@ -142,6 +146,9 @@ impl Bench {
         let traffic = Traffic::start(&self.testbed, self.run)?;
         thread::sleep(Duration::from_millis(700));
         let mut events = Vec::new();
+        if fault == Fault::BirdKilled {
+            bird::kill(&self.testbed)?;
+        }
         for line in 0..fault.lines() {
             if line > 0 {
                 thread::sleep(Duration::from_millis(100));
@@ -211,7 +218,7 @@ pub fn bench(options: &[&str]) -> anyhow::Result<()> {
     let mut figures = Vec::new();
     for lines in [2, 3] {
         let cases: Vec<_> = CASES.iter().filter(|(_, of_case, _)| of_case.len() == lines).collect();
-        let mut bench = Bench::new(cases[0].1)?;
+        let mut bench = Bench::new(cases[0].1, true)?;
         let mut of_cases: Vec<_> = cases.iter().map(|(fault, _, name)| figures_of(*fault, name)).collect();
         let mut voids = 0;
         for run in 1..=RUNS {
@@ -238,6 +245,7 @@ pub fn bench(options: &[&str]) -> anyhow::Result<()> {
         }
         figures.extend(of_cases.into_iter().flatten());
     }
+    figures.extend(bird::figures()?);
     println!("\n{RATE} packets a second in {FLOWS} flows; {:.0} s", started.elapsed().as_secs_f64());
     figures::show(&figures);
     figures::write(options, &figures)?;

@@ -84,6 +84,8 @@ pub struct Bfd {
     pub interval_ms: u32,
     /// How many may be missed.
     pub multiplier: u8,
+    /// Whether its silence ends no session while the other side restarts (BIRD).
+    pub graceful: bool,
 }
 
 /// TTL of what is sent, and what is accepted.
@@ -153,10 +155,17 @@ impl PeerConfig {
         self
     }
 
+    /// With BFD whose silence ends a session also while the other side restarts.
+    #[must_use]
+    pub fn plain_bfd(mut self, interval_ms: u32, multiplier: u8) -> Self {
+        self.bfd = Some(Bfd { interval_ms, multiplier, graceful: false });
+        self
+    }
+
     /// With BFD.
     #[must_use]
     pub fn bfd(mut self, interval_ms: u32, multiplier: u8) -> Self {
-        self.bfd = Some(Bfd { interval_ms, multiplier });
+        self.bfd = Some(Bfd { interval_ms, multiplier, graceful: true });
         self
     }
 

@@ -96,6 +96,33 @@ fn kill_9_of_bird_leaves_forwarding_and_sessions_come_back() {
 }
 
 #[test]
+fn kill_9_of_bird_with_plain_bfd_is_a_failover_that_is_measured() {
+    require_root();
+    let key = A.bgp_with_key("");
+    let (testbed, daemon) =
+        customers::testbed(&[(A, &[&key, "bfd: {interval: 50ms, multiplier: 3}"])], |text| text).unwrap();
+    let peer = of_a(&[A]).password(KEY).plain_bfd(50, 3);
+    let peer = Peer::start(&testbed.cust_a, Kind::Bird, peer).unwrap();
+    comes_up(&peer, &daemon).unwrap();
+    let host = testbed.vpc(&testbed.host1, 5001);
+    is_reached(&host, &daemon);
+    eventually("BFD is up", || Ok(peer.birdc("show bfd sessions")?.matches("Up").count() == 2)).unwrap();
+    kill(bird(&testbed, "bgw-1"), Signal::SIGKILL).unwrap();
+    let mut failovers = serde_json::Value::Null;
+    eventually("the outage is told", || {
+        failovers = daemon.show("failovers")?;
+        Ok(failovers[0]["converged_seconds"].is_number())
+    })
+    .unwrap_or_else(|error| panic!("{error:#}\n{failovers}\n{}", daemon.log()));
+    assert_eq!((&failovers[0]["cause"], &failovers[0]["name"]), (&"bird".into(), &"bgw-1".into()));
+    assert!(failovers[0]["rerouted_seconds"].is_null(), "forwarding goes on: {failovers}");
+    comes_up(&peer, &daemon).unwrap();
+    is_reached(&host, &daemon);
+    let restarts = Scrape::of(&testbed.server).unwrap().sum("border_gw_bird_restarts_total", &[]);
+    assert_eq!(restarts, 1, "{}", daemon.log());
+}
+
+#[test]
 fn kill_9_of_the_gateway_leaves_bird_its_sessions_and_forwarding() {
     let (testbed, mut daemon, peers) = with_two_customers();
     let birds = ["bgw-1", "bgw-2"].map(|gateway| bird(&testbed, gateway));
@@ -250,8 +277,21 @@ fn the_operator_s_own_frr_in_the_namespace() {
     is_reached(&host, &daemon);
     // What FRR takes is looked at again: a host of a VPC is nobody else's.
     peer.announce(&["10.1.0.10/32".into(), "172.20.0.0/16".into()]).unwrap();
-    learns(&daemon, "bgw-1", &[("172.16.0.0/16", both), ("172.20.0.0/16", both), ("fd00:a::/48", both)])
+    let all: [(&str, &[&str]); 3] = [("172.16.0.0/16", both), ("172.20.0.0/16", both), ("fd00:a::/48", both)];
+    learns(&daemon, "bgw-1", &all).unwrap();
+    // Of several routes to a prefix that of the lowest metric counts, whoever wrote it.
+    let by_a = "route add 172.20.0.0/16 via 169.254.10.1 proto static metric";
+    namespace
+        .ip(&[&format!("{by_a} 5000"), "route add 172.21.0.0/16 via 169.254.10.1 proto static"])
         .unwrap();
+    let [lan, more, v6] = all;
+    let other: (&str, &[&str]) = ("172.21.0.0/16", &["vif-a"]);
+    learns(&daemon, "bgw-1", &[lan, more, other, v6]).unwrap();
+    namespace.ip(&[&format!("{by_a} 5")]).unwrap();
+    learns(&daemon, "bgw-1", &[lan, ("172.20.0.0/16", &["vif-a"]), other, v6]).unwrap();
+    let remove = ["5", "5000"].map(|metric| format!("route del 172.20.0.0/16 proto static metric {metric}"));
+    namespace.ip(&[&remove[0], &remove[1], "route del 172.21.0.0/16"]).unwrap();
+    learns(&daemon, "bgw-1", &all).unwrap();
     peer.withdraw(&["172.16.0.0/16", "172.20.0.0/16"]).unwrap();
     learns(&daemon, "bgw-1", &[("fd00:a::/48", both)]).unwrap();
 }

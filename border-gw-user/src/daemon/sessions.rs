@@ -7,13 +7,17 @@ use std::time::{Duration, Instant};
 use border_gw::control::Question;
 use border_gw::intent::Intent;
 use border_gw::probe::{self, Probes};
-use border_gw::routing::{FamilyStatus, Routing, SessionStatus};
+use border_gw::routing::{FamilyStatus, Restart, Routing, SessionStatus};
 use border_gw::state::State;
 use log::{error, info, warn};
 use tokio::sync::{mpsc, watch};
 
 /// Between two looks at routing daemons.
 const LOOK: Duration = Duration::from_secs(1);
+/// The same while sessions are not back after a restart, for as long as [`RETURN`].
+const CLOSE_LOOK: Duration = Duration::from_millis(100);
+/// How long sessions are expected back.
+const RETURN: Duration = Duration::from_mins(1);
 /// Between two rounds of probes.
 const PROBE: Duration = Duration::from_secs(5);
 /// Between two attempts to make routing daemons what they should be.
@@ -36,6 +40,8 @@ pub(super) struct Known {
     pub(super) probes: Arc<probe::Known>,
     /// Why they are not what they should be.
     pub(super) error: Option<Arc<str>>,
+    /// How often each was found dead, by border gateway, and the last time of that.
+    pub(super) restarts: Arc<BTreeMap<String, (u64, Option<Restart>)>>,
 }
 
 impl Known {
@@ -44,6 +50,7 @@ impl Known {
         state.sessions = Arc::clone(&self.sessions);
         state.probes = Arc::clone(&self.probes);
         state.routing_error.clone_from(&self.error);
+        state.restarts = Arc::clone(&self.restarts);
     }
 }
 
@@ -65,7 +72,6 @@ pub(super) async fn look_after(
     };
     // What was wanted before this task began is to be looked after as well.
     wanted.mark_changed();
-    let mut look = tokio::time::interval(LOOK);
     loop {
         let changed = tokio::select! {
             changed = wanted.changed() => match changed {
@@ -82,7 +88,8 @@ pub(super) async fn look_after(
                 known.send_modify(|known| known.probes = Arc::new(probes));
                 continue;
             }
-            _ = look.tick() => false,
+            () = keeper.routing.ended() => false,
+            () = tokio::time::sleep(keeper.pause()) => false,
         };
         let now = wanted.borrow_and_update().clone();
         if let Some(intent) = now.intent.clone() {
@@ -136,6 +143,14 @@ enum Nearness {
 }
 
 impl Keeper {
+    /// Until the next look.
+    fn pause(&self) -> Duration {
+        let is_expected = |restart: &Restart| restart.back.is_none() && restart.detected.elapsed() < RETURN;
+        let expected =
+            self.routing.restarts().values().any(|(_, last)| last.as_ref().is_some_and(is_expected));
+        if expected { CLOSE_LOOK } else { LOOK }
+    }
+
     async fn turn(&mut self, intent: &Intent, wanted: &Wanted, changed: bool, known: &watch::Sender<Known>) {
         let mut error = known.borrow().error.clone();
         if changed || error.is_some() && self.tried.is_none_or(|tried| tried.elapsed() >= RETRY) {
@@ -146,12 +161,18 @@ impl Keeper {
         let sessions = self.routing.status(intent).await;
         self.limits(intent, &sessions).await;
         known.send_if_modified(|known| {
-            let differs = *known.sessions != sessions || known.error != error;
+            let restarts = self.routing.restarts();
+            let differs = *known.sessions != sessions || known.error != error || *known.restarts != restarts;
             if let Some(error) = error.as_ref().filter(|error| known.error.as_ref() != Some(error)) {
                 error!("{error}");
             }
             if differs {
-                (known.sessions, known.error) = (Arc::new(sessions), error);
+                *known = Known {
+                    sessions: Arc::new(sessions),
+                    error,
+                    restarts: Arc::new(restarts),
+                    probes: Arc::clone(&known.probes),
+                };
             }
             differs
         });

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use border_gw::control::Order;
+use border_gw::kernel::Lost;
 use border_gw_common::abi::{OWNER_VIF, Owner};
 use log::{error, info, warn};
 
@@ -51,24 +52,32 @@ impl Daemon {
     /// Says whether anything was.
     pub(super) async fn give_up_lines(&mut self) -> bool {
         let lost = match self.kernel.lost(&self.intent, &self.observed).await {
-            Ok(lost) if lost.is_empty() => return false,
-            Ok(lost) => lost,
+            Ok(lost) => lost.without(&self.given_up),
             Err(error) => {
                 warn!("cannot look for lines that went down: {error}");
                 return true;
             }
         };
+        self.give_up(&lost);
+        !lost.is_empty()
+    }
+
+    /// Takes what was lost out of the buckets. It is not looked for again until a turn has seen it.
+    pub(super) fn give_up(&mut self, lost: &Lost) {
+        if lost.is_empty() {
+            return;
+        }
+        self.given_up.add(lost);
         let (at, detected) = (SystemTime::now(), Instant::now());
-        match self.reconciler.cut(&lost) {
+        match self.reconciler.cut(lost) {
             Ok(groups) => {
-                self.failovers.rerouted(&self.intent, &lost, groups, at, (detected, Instant::now()));
+                self.failovers.rerouted(&self.intent, lost, groups, at, (detected, Instant::now()));
                 for cause in lost.causes() {
                     self.complaints.say(&format!("{cause}; {groups} next-hop groups go on without it"));
                 }
             }
             Err(error) => error!("cannot take lines that went down out of their groups: {error}"),
         }
-        true
     }
 
     /// Lets routing daemons be made what is in force.
@@ -85,6 +94,18 @@ impl Daemon {
     /// Takes what is new of sessions. A peer whose BGP came up after BFD lost it, and without BFD, speaks BFD no more.
     pub(super) fn learn_of_sessions(&mut self, known: Known) {
         self.known = known;
+        let restarts =
+            self.known.restarts.iter().filter_map(|(gateway, (_, last))| Some((gateway, last.as_ref()?)));
+        for (gateway, restart) in restarts {
+            if self.failovers.restarted(gateway, restart)
+                && let Some(back) = restart.back
+            {
+                info!(
+                    "sessions of border gateway {gateway} were back {:.1} s after its BIRD was gone",
+                    back.as_secs_f64()
+                );
+            }
+        }
         self.bfd_lost.retain(|peer, _| self.observed.bfd_down.contains(peer));
         for peer in &self.observed.bfd_down {
             let lost = *self.bfd_lost.entry(peer.clone()).or_insert_with(seconds_now);

@@ -200,7 +200,7 @@ impl Tables {
     ) -> Result<BTreeMap<IpNet, Arc<[Hop]>>, KernelError> {
         // Many routes lead the same way.
         let mut interned: BTreeSet<Arc<[Hop]>> = BTreeSet::new();
-        self.dump.table(MAIN, &mut |routes: &mut BTreeMap<_, _>, route| {
+        let routes = self.dump.table(MAIN, &mut |routes: &mut BTreeMap<_, (u32, _)>, route| {
             if !is_learned(route) {
                 return;
             }
@@ -215,9 +215,22 @@ impl Tables {
                 interned.insert(Arc::clone(&hops));
                 hops
             });
-            routes.insert(prefix, hops);
-        })
+            // Of several routes to a prefix the kernel follows the one of the lowest metric.
+            let metric = metric(route);
+            if routes.get(&prefix).is_none_or(|(lowest, _)| metric < *lowest) {
+                routes.insert(prefix, (metric, hops));
+            }
+        })?;
+        Ok(routes.into_iter().map(|(prefix, (_, hops))| (prefix, hops)).collect())
     }
+}
+
+fn metric(message: &RouteMessage) -> u32 {
+    let metric = message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Priority(metric) => Some(*metric),
+        _ => None,
+    });
+    metric.unwrap_or(0)
 }
 
 fn is_v6(prefix: &IpNet) -> bool {

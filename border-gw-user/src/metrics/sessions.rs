@@ -10,6 +10,14 @@ use crate::view;
 /// Gauges of each session and peer.
 pub(super) fn sessions(page: &Page, state: &State) -> Result<(), Error> {
     bgp(page, state)?;
+    let restarts = page.counter(
+        "border_gw_bird_restarts_total",
+        "Times that the BIRD of a border gateway was found dead and was started again.",
+        &["border_gateway"],
+    )?;
+    for (gateway, (count, _)) in &*state.restarts {
+        restarts.with_label_values(&[gateway]).inc_by(*count);
+    }
     let labels = ["border_gateway", "vif", "peer"];
     let bfd = page.gauge("border_gw_bfd_up", "1 while the BFD session with a peer is up.", &labels)?;
     let probe =

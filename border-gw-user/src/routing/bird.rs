@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use log::{info, warn};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::conf::{self, Family, carried, session_name};
 use super::control::{self, Client, ControlError, INVALID, SETTLED};
-use super::process::{Place, program};
+use super::life::Life;
+use super::process::{Place, Process, program};
 use super::status::{self, BfdState, SessionStatus};
 use super::{Refused, RoutingError};
 use crate::intent::{BorderGateway, VirtualInterface};
@@ -26,7 +27,7 @@ const BFD_RECOVERY: Duration = Duration::from_secs(5);
 const BETWEEN_STARTS: Duration = Duration::from_secs(2);
 
 /// The BIRD of a border gateway, as it is to be.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Bird {
     border_gateway: String,
     place: Place,
@@ -35,12 +36,7 @@ pub(super) struct Bird {
     secrets: Vec<String>,
     /// Of `vifN`, by name of the virtual interface.
     numbers: BTreeMap<String, u32>,
-    /// When it was started last by this daemon.
-    started: Option<Instant>,
-    /// It was started again, and sentinels are left as they are.
-    recovering: bool,
-    /// How often it was started again.
-    restarts: u64,
+    pub(super) life: Life,
 }
 
 /// A family of a virtual interface, with the names of its session and table.
@@ -123,33 +119,43 @@ impl Bird {
             text,
             secrets: keys.map(|password| password.key.reveal().to_owned()).collect(),
             numbers,
-            started: before.as_ref().and_then(|before| before.started),
-            recovering: before.as_ref().is_some_and(|before| before.recovering),
-            restarts: before.map_or(0, |before| before.restarts),
+            life: before.map(|before| before.life).unwrap_or_default(),
         }
-    }
-
-    /// How often it was found dead and started again.
-    pub(super) fn restarts(&self) -> u64 {
-        self.restarts
     }
 
     /// Starts it where it does not run, and ends a recovery; a configuration that is the same is not even compared.
     pub(super) async fn keep(&mut self) -> Result<(), RoutingError> {
         let runs = self.place.find().is_some_and(|process| process.in_namespace);
-        if runs && !self.recovering { Ok(()) } else { self.settle().await }
+        if runs && !self.life.recovering { Ok(()) } else { self.settle().await }
+    }
+
+    /// Has its end told.
+    fn watch(&mut self, process: Process) {
+        if self.life.end.is_none() {
+            // Where the kernel does not tell, it is looked for.
+            self.life.end = process.end().ok();
+        }
     }
 
     /// Starts it, or has it read its configuration, where that is not so already.
     pub(super) async fn settle(&mut self) -> Result<(), RoutingError> {
         match self.place.find() {
-            Some(process) if process.in_namespace => self.change().await,
+            Some(process) if process.in_namespace => {
+                self.watch(process);
+                self.change().await
+            }
             Some(stale) => {
                 // Its namespace was made anew: there is nothing to keep.
                 self.place.end(stale).await.map_err(self.fail("end"))?;
                 self.start(false).await
             }
-            None => self.start(self.place.was_started()).await,
+            None => {
+                let recover = self.place.was_started();
+                if recover {
+                    self.life.died(SystemTime::now(), Instant::now());
+                }
+                self.start(recover).await
+            }
         }
     }
 
@@ -158,10 +164,10 @@ impl Bird {
         // A change in the middle of a recovery does not end it: sentinels would leave the kernel, and lines their groups.
         if conf::is_recovering(&current) {
             // One that another daemon started has as much time.
-            self.started.get_or_insert_with(Instant::now);
+            self.life.started.get_or_insert_with(Instant::now);
         }
-        self.recovering = conf::is_recovering(&current) && self.bfd_is_recovering().await;
-        let wanted = if self.recovering { conf::recovering(&self.text) } else { self.text.clone() };
+        self.life.recovering = conf::is_recovering(&current) && self.bfd_is_recovering().await;
+        let wanted = if self.life.recovering { conf::recovering(&self.text) } else { self.text.clone() };
         if current == wanted {
             return Ok(());
         }
@@ -180,8 +186,9 @@ impl Bird {
     }
 
     async fn start(&mut self, recover: bool) -> Result<(), RoutingError> {
+        self.life.end = None;
         let program = self.program()?;
-        if self.started.is_some_and(|started| started.elapsed() < BETWEEN_STARTS) {
+        if self.life.started.is_some_and(|started| started.elapsed() < BETWEEN_STARTS) {
             let said = format!(
                 "it ended soon after its start; see {}",
                 self.place.directory.join("bird.log").display()
@@ -192,28 +199,33 @@ impl Bird {
         self.check(&program, &text).await?;
         fs::rename(self.place.draft(), self.place.config())
             .map_err(self.fail("write the configuration of"))?;
-        self.started = Some(Instant::now());
+        self.life.started = Some(Instant::now());
         if let Some(said) = self.place.start(&program, recover).await.map_err(self.fail("start"))? {
             let said = self.redact(&said);
             return Err(RoutingError::Dead { border_gateway: self.border_gateway.clone(), said });
         }
         if recover {
-            self.restarts += 1;
-            self.recovering = true;
+            self.life.restarts += 1;
+            self.life.recovering = true;
             warn!("BIRD of border gateway `{}` was gone, and is started again", self.border_gateway);
         } else {
             info!("BIRD of border gateway `{}` is started", self.border_gateway);
         }
-        self.answers().await
+        let process = self.answers().await?;
+        self.watch(process);
+        Ok(())
     }
 
     /// Waits until it answers: it has left its parent by then, but may not have written its number yet.
-    async fn answers(&self) -> Result<(), RoutingError> {
+    async fn answers(&self) -> Result<Process, RoutingError> {
         let wait = async {
-            while self.place.find().is_none() {
-                sleep(Duration::from_millis(5)).await;
-            }
-            Client::connect(&self.place.directory).await.map(|_| ())
+            let process = loop {
+                match self.place.find() {
+                    Some(process) => break process,
+                    None => sleep(Duration::from_millis(5)).await,
+                }
+            };
+            Client::connect(&self.place.directory).await.map(|_| process)
         };
         self.in_time("answer after its start", wait).await
     }
@@ -230,7 +242,7 @@ impl Bird {
 
     /// Whether BFD has not found all of its peers again since a restart, and still has time for that.
     async fn bfd_is_recovering(&self) -> bool {
-        let has_time = self.started.is_some_and(|started| started.elapsed() < BFD_RECOVERY);
+        let has_time = self.life.started.is_some_and(|started| started.elapsed() < BFD_RECOVERY);
         let ask = async {
             let mut client = Client::connect(&self.place.directory).await?;
             client.command("show bfd sessions").await

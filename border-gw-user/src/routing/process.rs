@@ -2,6 +2,7 @@
 
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write as _};
+use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,8 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::conf;
@@ -170,6 +173,21 @@ impl Place {
         let start = tokio::task::spawn_blocking(move || netns::inside(&namespace, move || command.output()));
         let output = timeout(PATIENCE, start).await.map_err(io::Error::from)?.map_err(io::Error::other)??;
         Ok(complaint(&output))
+    }
+}
+
+impl Process {
+    /// What can be read as soon as the process has ended (`pidfd_open(2)`).
+    pub(super) fn end(self) -> io::Result<AsyncFd<OwnedFd>> {
+        // SAFETY: the call takes two numbers, and returns an error or a descriptor.
+        let opened = unsafe { libc::syscall(libc::SYS_pidfd_open, self.pid.as_raw(), libc::PIDFD_NONBLOCK) };
+        if opened < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor was opened just now, and is nobody else's.
+        let end = unsafe { OwnedFd::from_raw_fd(opened as libc::c_int) };
+        // SAFETY: an `OwnedFd` is the same open descriptor as long as it lives, which is in there.
+        Ok(unsafe { AsyncFd::register_with_interest(end, Interest::READABLE) }?)
     }
 }
 

@@ -147,6 +147,25 @@ pub struct FamilyStatus {
 }
 
 impl FamilyStatus {
+    /// Of a peer that may announce so many prefixes, with nothing known of it.
+    pub(super) fn unknown(peer: IpAddr, limit: u32) -> Self {
+        Self {
+            peer,
+            state: BgpState::Unknown,
+            since: None,
+            last_error: None,
+            negotiated: false,
+            accepted: 0,
+            refused_by_filter: 0,
+            refused_by_limit: 0,
+            invalid: 0,
+            announced: 0,
+            limit,
+            limit_hit: false,
+            overflow: false,
+        }
+    }
+
     /// Whether the session is up and carries this family.
     pub fn is_up(&self) -> bool {
         self.state == BgpState::Established && self.negotiated
@@ -187,21 +206,7 @@ impl SessionStatus {
             }
             let Some(bgp) = &vif.bgp else { continue };
             for family in carried(vif, Family::of(link.peer)) {
-                *status.family(*family) = Some(FamilyStatus {
-                    peer: link.peer,
-                    state: BgpState::Unknown,
-                    since: None,
-                    last_error: None,
-                    negotiated: false,
-                    accepted: 0,
-                    refused_by_filter: 0,
-                    refused_by_limit: 0,
-                    invalid: 0,
-                    announced: 0,
-                    limit: bgp.max_prefixes,
-                    limit_hit: false,
-                    overflow: false,
-                });
+                *status.family(*family) = Some(FamilyStatus::unknown(link.peer, bgp.max_prefixes));
             }
         }
         status

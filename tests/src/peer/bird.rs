@@ -125,8 +125,10 @@ fn session(config: &PeerConfig, number: usize) -> String {
         Ttl::Security => lines.push("ttl security on;".to_owned()),
         Ttl::Sent(ttl) => lines.push(format!("multihop {ttl};")),
     }
-    if config.bfd.is_some() {
-        lines.push(if config.graceful_restart { "bfd graceful;" } else { "bfd on;" }.to_owned());
+    if let Some(bfd) = config.bfd {
+        lines.push(
+            if config.graceful_restart && bfd.graceful { "bfd graceful;" } else { "bfd on;" }.to_owned(),
+        );
     }
     for family in config.families(remote) {
         let extended = if *family == "ipv4" && remote.is_ipv6() { "extended next hop on; " } else { "" };
