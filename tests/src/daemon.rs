@@ -13,13 +13,14 @@ use serde_json::Value;
 use crate::netns::{Netns, Running};
 use crate::stop;
 
-/// The program under test.
+/// The program under test: of the same build as this one.
 pub fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("BORDER_GW_BIN") {
         return path.into();
     }
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).join("target");
-    target.join("debug/border-gw")
+    let own = std::env::current_exe().unwrap_or_default();
+    let beside = own.ancestors().skip(1).map(|directory| directory.join("border-gw"));
+    beside.into_iter().find(|program| program.is_file()).unwrap_or_else(|| "border-gw".into())
 }
 
 /// A running daemon; purged when dropped.

@@ -16,8 +16,9 @@ pub(crate) fn bench(check: Option<&str>, json: Option<&Path>) -> anyhow::Result<
         bail!("there is no benchmark `{name}`; there are: {}", BENCHES.join(", "));
     }
     setup::setup()?;
-    crate::run::build()?;
-    let mut bench = command("target/debug/testbed bench");
+    println!("bench: building with optimizations ...");
+    crate::run::build(&["--release"])?;
+    let mut bench = command("target/release/testbed bench");
     bench.arg(check.unwrap_or(BENCHES[0]));
     if check.is_some() {
         bench.arg("--check");

@@ -21,7 +21,7 @@ struct Selection<'a> {
 pub(crate) fn test(all: bool, filter: Option<&str>) -> anyhow::Result<()> {
     let selection = Selection { all, filter };
     setup::setup()?;
-    crate::run::build()?;
+    crate::run::build(&[])?;
     let is_root = quietly(&mut command("id -u"))?.trim() == "0";
     let result = loudly(&mut run(selection, is_root));
     if !is_root {

@@ -75,13 +75,21 @@ pub fn plan(installed: &Installed, wanted: &Tables) -> Result<Vec<Op>, TooMany> 
     let next_hops = next_hop_indexes(installed, wanted)?;
     let groups = group_indexes(installed, wanted)?;
     let rewritten = rewritten(installed, wanted);
-    let open = Entrances::open(installed, wanted, &rewritten);
+    let stays = |owner: Owner| match owner.kind() {
+        OWNER_VIF => wanted.vifs.contains_key(&owner.index()),
+        _ => wanted.attachments.contains_key(&owner.index()),
+    };
+    let lasting = Entrances::of(installed, stays);
+    let open = Entrances::of(installed, |owner| stays(owner) && !rewritten.contains(&owner)).wanted(wanted);
     let mut plan = Plan { installed, wanted, rewritten, open, ops: Vec::new() };
     plan.limits();
     plan.next_hops(&next_hops);
     plan.groups(&groups, &next_hops);
+    // What goes is closed before anything that it has goes: no packet meets half of it.
+    Entrances::of(installed, |_| true).close(&lasting, &mut plan.ops);
     plan.owners();
-    plan.entrances_closed();
+    // What is rewritten, and tags and VNIs that lead nowhere any more.
+    lasting.close(&plan.open, &mut plan.ops);
     plan.records_rewritten();
     plan.routes(&groups);
     plan.entrances_opened();
@@ -147,19 +155,30 @@ struct Entrances {
 }
 
 impl Entrances {
-    /// Those that stay open all the time: they are wanted, and what they lead to is not rewritten.
-    fn open(installed: &Installed, wanted: &Tables, rewritten: &BTreeSet<Owner>) -> Self {
+    /// Those of what `stays`.
+    fn of(installed: &Installed, stays: impl Fn(Owner) -> bool) -> Self {
         Self {
-            vif_by_tag: kept(&installed.vif_by_tag, &wanted.vif_by_tag, |index| {
-                !rewritten.contains(&Owner::new(OWNER_VIF, *index))
+            vif_by_tag: chosen(&installed.vif_by_tag, |_, vif| stays(Owner::new(OWNER_VIF, *vif))),
+            attachment_by_vni: chosen(&installed.attachment_by_vni, |_, vpc| {
+                stays(Owner::new(OWNER_ATTACHMENT, *vpc))
             }),
-            attachment_by_vni: kept(&installed.attachment_by_vni, &wanted.attachment_by_vni, |index| {
-                !rewritten.contains(&Owner::new(OWNER_ATTACHMENT, *index))
-            }),
-            host_ports: kept(&installed.host_ports, &wanted.host_ports, |port| {
-                !rewritten.contains(&port.owner)
-            }),
+            host_ports: chosen(&installed.host_ports, |_, port| stays(port.owner)),
         }
+    }
+
+    /// Less those that are wanted no more.
+    fn wanted(mut self, wanted: &Tables) -> Self {
+        self.vif_by_tag.retain(|key, _| wanted.vif_by_tag.contains_key(key));
+        self.attachment_by_vni.retain(|key, _| wanted.attachment_by_vni.contains_key(key));
+        self.host_ports.retain(|key, _| wanted.host_ports.contains_key(key));
+        self
+    }
+
+    /// The operations after which only those of `rest` are open.
+    fn close(&self, rest: &Self, ops: &mut Vec<Op>) {
+        removed(&self.vif_by_tag, &rest.vif_by_tag, ops, Op::VifByTag);
+        removed(&self.attachment_by_vni, &rest.attachment_by_vni, ops, Op::AttachmentByVni);
+        removed(&self.host_ports, &rest.host_ports, ops, Op::HostPort);
     }
 }
 
@@ -280,18 +299,11 @@ impl Plan<'_> {
             let owners = &self.rewritten;
             move |index: &u32| owners.contains(&Owner::new(kind, *index)) == rewritten
         };
-        let vifs = chosen(&self.wanted.vifs, of(OWNER_VIF));
-        let vpcs = chosen(&self.wanted.attachments, of(OWNER_ATTACHMENT));
+        let (vif, vpc) = (of(OWNER_VIF), of(OWNER_ATTACHMENT));
+        let vifs = chosen(&self.wanted.vifs, |index, _| vif(index));
+        let vpcs = chosen(&self.wanted.attachments, |index, _| vpc(index));
         added(&self.installed.vifs, &vifs, &mut self.ops, Op::Vif);
         added(&self.installed.attachments, &vpcs, &mut self.ops, Op::Attachment);
-    }
-
-    /// Tags, VNIs and veths that lead nowhere, or to a record that is about to be rewritten.
-    fn entrances_closed(&mut self) {
-        let (installed, open) = (self.installed, &self.open);
-        removed(&installed.vif_by_tag, &open.vif_by_tag, &mut self.ops, Op::VifByTag);
-        removed(&installed.attachment_by_vni, &open.attachment_by_vni, &mut self.ops, Op::AttachmentByVni);
-        removed(&installed.host_ports, &open.host_ports, &mut self.ops, Op::HostPort);
     }
 
     /// Records that no program may read while they change.
@@ -369,20 +381,13 @@ fn is_refused(class: SourceClass) -> bool {
     matches!(class, SOURCE_OWN | SOURCE_FORBIDDEN | SOURCE_MARTIAN)
 }
 
-/// What is installed, wanted as well, and to stay as it is meanwhile.
-fn kept<K: Ord + Copy, V: Copy>(
-    installed: &BTreeMap<K, V>,
-    wanted: &BTreeMap<K, V>,
-    stays: impl Fn(&V) -> bool,
+/// Some of the entries.
+fn chosen<K: Ord + Copy, V: Copy>(
+    all: &BTreeMap<K, V>,
+    is_chosen: impl Fn(&K, &V) -> bool,
 ) -> BTreeMap<K, V> {
-    let kept = installed.iter().filter(|(key, value)| wanted.contains_key(key) && stays(value));
-    kept.map(|(key, value)| (*key, *value)).collect()
-}
-
-/// Some of the records.
-fn chosen<V: Copy>(wanted: &BTreeMap<u32, V>, is_chosen: impl Fn(&u32) -> bool) -> BTreeMap<u32, V> {
-    let chosen = wanted.iter().filter(|(index, _)| is_chosen(index));
-    chosen.map(|(index, value)| (*index, *value)).collect()
+    let chosen = all.iter().filter(|(key, value)| is_chosen(key, value));
+    chosen.map(|(key, value)| (*key, *value)).collect()
 }
 
 /// Records that are new or differ.
