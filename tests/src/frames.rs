@@ -185,6 +185,17 @@ impl Tap {
         Ok(Self(socket))
     }
 
+    /// All that have arrived, and were not looked at.
+    pub fn waiting(&self) -> Vec<Vec<u8>> {
+        let mut bytes = vec![0; 16_384];
+        let mut all = Vec::new();
+        let flags = nix::sys::socket::MsgFlags::MSG_DONTWAIT;
+        while let Ok(len) = nix::sys::socket::recv(self.0.as_raw_fd(), &mut bytes, flags) {
+            all.push(bytes[..len].to_vec());
+        }
+        all
+    }
+
     /// The next frame that is meant.
     pub fn next(&self, is_meant: impl Fn(&[u8]) -> bool) -> anyhow::Result<Vec<u8>> {
         let mut bytes = vec![0; 16_384];
