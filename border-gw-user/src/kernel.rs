@@ -29,6 +29,8 @@ use domain::{Namespace, Wanted, refuse};
 pub use error::KernelError;
 use ethtool::Ethtool;
 use events::Changes;
+#[cfg(feature = "fuzzing")]
+pub(crate) use learned::fuzz;
 pub use learned::{BFD_TABLE, Hop, Learned, SOURCES_TABLE};
 use lost::PeerState;
 pub use lost::{Lost, Peer};

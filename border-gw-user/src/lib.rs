@@ -7,6 +7,8 @@ pub mod compile;
 pub mod control;
 pub mod dataplane;
 pub mod failover;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod health;
 pub mod intent;
 pub mod kernel;

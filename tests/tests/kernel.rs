@@ -10,6 +10,8 @@ mod support;
 // Not the caps, which need a clock that stands still, nor what runs millions of packets.
 #[path = "../../border-gw-ebpf/tests/path/answers.rs"]
 mod answers;
+#[path = "../../border-gw-ebpf/tests/path/attacks.rs"]
+mod attacks;
 #[path = "../../border-gw-ebpf/tests/path/dscp.rs"]
 mod dscp;
 #[path = "../../border-gw-ebpf/tests/path/errors.rs"]

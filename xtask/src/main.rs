@@ -1,6 +1,7 @@
-//! The repository's tasks: `cargo xtask setup|run|test|bench|tidy`. Builds without anything that `setup` installs.
+//! The repository's tasks: `cargo xtask setup|run|test|bench|fuzz|tidy`. Builds without anything that `setup` installs.
 
 mod bench;
+mod fuzz;
 mod run;
 mod setup;
 mod shell;
@@ -45,6 +46,17 @@ enum Task {
         #[arg(long)]
         json: Option<std::path::PathBuf>,
     },
+    /// Fuzz what others write: packets, configurations, netlink, BIRD
+    Fuzz {
+        /// `path`, `config`, `netlink` or `bird`; all of them without
+        target: Option<String>,
+        /// Of all together
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+        /// Add what is found to the corpora
+        #[arg(long)]
+        keep: bool,
+    },
     /// Check the repository's own rules
     Tidy,
 }
@@ -65,6 +77,7 @@ fn dispatch(task: Task) -> anyhow::Result<()> {
         Task::Run { check } => run::run(check),
         Task::Test { all, filter } => test::test(all, filter.as_deref()),
         Task::Bench { check, json } => bench::bench(check.as_deref(), json.as_deref()),
+        Task::Fuzz { target, seconds, keep } => fuzz::fuzz(target.as_deref(), seconds, keep),
         Task::Tidy => tidy::tidy(),
     }
 }

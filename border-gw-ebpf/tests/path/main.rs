@@ -6,6 +6,7 @@
 mod support;
 
 mod answers;
+mod attacks;
 mod caps;
 mod dscp;
 mod errors;

@@ -3,6 +3,7 @@
 pub(crate) mod case;
 pub(crate) mod datagram;
 pub(crate) mod frame;
+pub(crate) mod judge;
 pub(crate) mod memory;
 pub(crate) mod next_hop;
 pub(crate) mod seen;

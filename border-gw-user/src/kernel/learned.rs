@@ -225,6 +225,18 @@ impl Tables {
     }
 }
 
+/// Reads what a kernel could have sent as a part of a table; for fuzzers.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let sequence = bytes.get(8..12).and_then(|word| Some(u32::from_ne_bytes(word.try_into().ok()?)));
+    let read = super::routes::read(bytes, sequence.unwrap_or(0), &mut |route| {
+        let prefix = destination(route);
+        assert!(prefix.is_none_or(|prefix| u32::from(prefix.prefix_len()) <= 128));
+        std::hint::black_box((is_learned(route), next_hops(route), metric(route)));
+    });
+    drop(read);
+}
+
 fn metric(message: &RouteMessage) -> u32 {
     let metric = message.attributes.iter().find_map(|attribute| match attribute {
         RouteAttribute::Priority(metric) => Some(*metric),

@@ -78,22 +78,10 @@ impl Dump {
         loop {
             self.buffer.clear();
             self.socket.recv(&mut self.buffer, 0)?;
-            let mut rest = self.buffer.as_slice();
-            while !rest.is_empty() {
-                let message =
-                    NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(io::Error::other)?;
-                let length = (message.header.length as usize).next_multiple_of(4);
-                rest = rest.get(length..).unwrap_or_default();
-                if message.header.sequence_number != self.sequence {
-                    continue;
-                }
-                whole &= message.header.flags & NLM_F_DUMP_INTR == 0;
-                match message.payload {
-                    NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)) => each(&route),
-                    NetlinkPayload::Done(_) => return Ok(whole),
-                    NetlinkPayload::Error(error) => return no_table(&error.to_io()).map(|()| true),
-                    _ => {}
-                }
+            let part = read(&self.buffer, self.sequence, each)?;
+            whole &= part.whole;
+            if part.last {
+                return Ok(whole);
             }
         }
     }
@@ -113,6 +101,38 @@ impl Dump {
         message.serialize(&mut bytes);
         self.socket.send(&bytes, 0).map(drop)
     }
+}
+
+/// One part of the answer to a dump.
+pub(super) struct Part {
+    /// The table did not change under it.
+    whole: bool,
+    /// Nothing follows.
+    last: bool,
+}
+
+/// Reads what one call received.
+pub(super) fn read(mut rest: &[u8], sequence: u32, each: &mut dyn FnMut(&RouteMessage)) -> io::Result<Part> {
+    let mut part = Part { whole: true, last: false };
+    while !rest.is_empty() && !part.last {
+        let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(io::Error::other)?;
+        let length = (message.header.length as usize).next_multiple_of(4);
+        rest = rest.get(length..).unwrap_or_default();
+        if message.header.sequence_number != sequence {
+            continue;
+        }
+        part.whole &= message.header.flags & NLM_F_DUMP_INTR == 0;
+        match message.payload {
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)) => each(&route),
+            NetlinkPayload::Done(_) => part.last = true,
+            NetlinkPayload::Error(error) => {
+                no_table(&error.to_io())?;
+                part.last = true;
+            }
+            _ => {}
+        }
+    }
+    Ok(part)
 }
 
 /// A table that nobody has written to yet has no routes.

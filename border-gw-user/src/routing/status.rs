@@ -411,6 +411,15 @@ pub(super) fn count<'a>(mut lines: impl Iterator<Item = &'a str>) -> Option<u32>
     lines.find_map(|line| line.split_once(" of ")?.0.trim().parse().ok())
 }
 
+/// Reads what a BIRD could have said; for fuzzers.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz(text: &str) {
+    let (protocols, bfd) = (protocols(text.lines()), bfd(text.lines()));
+    let routes = refused(text.lines()).len();
+    assert!(routes <= text.lines().filter(|line| is_route(line)).count(), "a route is a line");
+    std::hint::black_box((protocols, bfd, count(text.lines())));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
