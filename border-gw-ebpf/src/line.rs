@@ -265,13 +265,12 @@ fn punt_advertisement<P: Packet, T: Tables>(
     punt(packet, tables, ingress, VifPolicer::PuntNeighbor)
 }
 
-/// The limiter of what a declared peer says to us. BGP (RFC 4271) and what opens it, and BFD over one hop and many (RFC 5881,
-/// RFC 5883) have their own: no flood of one starves another.
+/// The limiter of what a declared peer says to us. BGP (RFC 4271) and what opens it, and BFD have their own: no flood of one
+/// starves another. BFD that was forwarded on its way is none (RFC 5881, section 5), and its sender may be anybody behind the peer.
 #[inline(always)]
 fn class_of<P: Packet>(packet: &mut P, ip: &Ip) -> VifPolicer {
     const BGP: u16 = 179;
     const BFD: u16 = 3784;
-    const BFD_MULTIHOP: u16 = 4784;
     /// Ports, and a TCP header's flags; a BFD packet is longer.
     const PORTS_AND_FLAGS: usize = 14;
     const SYN: u8 = 0x02;
@@ -286,7 +285,7 @@ fn class_of<P: Packet>(packet: &mut P, ip: &Ip) -> VifPolicer {
     match ip.protocol {
         PROTOCOL_TCP if (from == BGP || to == BGP) && opens => VifPolicer::PuntOpen,
         PROTOCOL_TCP if from == BGP || to == BGP => VifPolicer::PuntControl,
-        PROTOCOL_UDP if to == BFD || to == BFD_MULTIHOP => VifPolicer::PuntBfd,
+        PROTOCOL_UDP if to == BFD && ip.ttl == 255 => VifPolicer::PuntBfd,
         _ => VifPolicer::PuntRest,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Pure: time is an argument.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
@@ -13,6 +13,8 @@ use crate::routing::Restart;
 
 /// Failovers that are remembered.
 const MOST: usize = 100;
+/// Of one cause: who flaps hides nobody else's.
+const MOST_OF_ONE: usize = 10;
 /// Upper bounds of the histograms' buckets, in seconds.
 pub const BOUNDS: [f64; 12] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0];
@@ -103,6 +105,8 @@ pub struct Failovers {
     pub rerouted: Histogram,
     /// From detection to routes.
     pub converged: Histogram,
+    /// The last restart of each border gateway's BIRD that is known: when, and how long its sessions were away.
+    restarts: BTreeMap<String, (Instant, Option<Duration>)>,
 }
 
 impl Failovers {
@@ -119,7 +123,7 @@ impl Failovers {
             let rerouted = now - detected;
             self.rerouted.observe(rerouted);
             let vifs = vifs(intent, &cause);
-            self.last.push_front(Failover {
+            self.remember(Failover {
                 at,
                 cause,
                 groups,
@@ -129,25 +133,31 @@ impl Failovers {
                 vifs,
             });
         }
+    }
+
+    fn remember(&mut self, failover: Failover) {
+        let mut of_one = 1;
+        self.last.retain(|known| {
+            of_one += usize::from(known.cause == failover.cause);
+            known.cause != failover.cause || of_one <= MOST_OF_ONE
+        });
+        self.last.push_front(failover);
         self.last.truncate(MOST);
     }
 
     /// Remembers that the BIRD of a border gateway was found dead, and how long its sessions were away. Says whether that is new.
     pub fn restarted(&mut self, border_gateway: &str, restart: &Restart) -> bool {
-        let cause = Cause::Bird(border_gateway.to_owned());
-        let known =
-            self.last.iter_mut().find(|known| known.cause == cause && known.detected == restart.detected);
-        let before = known.as_ref().map(|known| known.converged);
-        if before == Some(restart.back) {
+        let now = (restart.detected, restart.back);
+        let before = self.restarts.insert(border_gateway.to_owned(), now);
+        if before == Some(now) {
             return false;
         }
         if let Some(back) = restart.back {
             self.converged.observe(back);
         }
-        if let Some(known) = known {
-            known.converged = restart.back;
-        } else {
-            self.last.push_front(Failover {
+        let cause = Cause::Bird(border_gateway.to_owned());
+        if before.is_none_or(|(detected, _)| detected != restart.detected) {
+            self.remember(Failover {
                 at: restart.at,
                 cause,
                 groups: 0,
@@ -156,7 +166,11 @@ impl Failovers {
                 detected: restart.detected,
                 vifs: BTreeSet::new(),
             });
-            self.last.truncate(MOST);
+            return true;
+        }
+        let is_this = |known: &&mut Failover| known.cause == cause && known.detected == restart.detected;
+        if let Some(known) = self.last.iter_mut().find(is_this) {
+            known.converged = restart.back;
         }
         true
     }

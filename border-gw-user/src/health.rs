@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use border_gw_common::abi::{OWNER_ATTACHMENT, Owner};
+use ipnet::IpNet;
 
 use crate::intent::{BorderGateway, Routing, VirtualInterface};
 use crate::probe::ProbeState;
@@ -48,13 +49,29 @@ fn sessions_are_up(state: &State, vif: &VirtualInterface) -> bool {
     [&status.ipv4, &status.ipv6].into_iter().flatten().all(|family| family.is_up())
 }
 
-/// Whether anything behind the peers may speak, and be spoken to.
+/// Whether something behind the peers may speak, and be spoken to: in each family that has a session. That it is spoken to by
+/// another line does not matter, but that it is.
 fn has_routes(state: &State, gateway: &BorderGateway, vif: &VirtualInterface) -> bool {
     let learns = vif.bgp.is_some() || gateway.routing == Routing::External;
-    let is_static = gateway.routes.iter().any(|route| route.via.contains(&vif.name));
-    let learned = || state.observed.learned.get(&gateway.name)?.sources.get(&vif.name);
-    // A line without any route is there for the peer alone.
-    is_static || !learns || learned().is_some_and(|sources| !sources.is_empty())
+    if !learns || gateway.routes.iter().any(|route| route.via.contains(&vif.name)) {
+        // A line without any route is there for the peer alone.
+        return true;
+    }
+    let sources =
+        state.observed.learned.get(&gateway.name).and_then(|learned| learned.sources.get(&vif.name));
+    let routes = state.slots.domains.get(&gateway.name).and_then(|slot| state.tables.routes.get(slot));
+    let (Some(sources), Some(routes)) = (sources, routes) else { return false };
+    let is_reached = |is_meant: &dyn Fn(&IpNet) -> bool| {
+        sources.iter().any(|prefix| is_meant(prefix) && routes.contains_key(prefix))
+    };
+    match state.sessions.get(&vif.name).filter(|_| vif.bgp.is_some()) {
+        Some(status) => {
+            let families = [(true, &status.ipv4), (false, &status.ipv6)];
+            let mut wanted = families.into_iter().filter(|(_, family)| family.is_some());
+            wanted.all(|(is_v4, _)| is_reached(&|prefix| prefix.addr().is_ipv4() == is_v4))
+        }
+        None => is_reached(&|_| true),
+    }
 }
 
 /// Whether every attachment of a border gateway has a place that can be sent to.

@@ -244,10 +244,11 @@ impl Kernel {
 
     /// BGP with a peer came up, and BFD did not: its silence counts no more.
     pub fn forget_bfd(&mut self, intent: &Intent, vif: &str, peer: IpAddr) {
-        for gateway in &intent.border_gateways {
-            if let Some(namespace) = self.namespaces.get_mut(&namespace_name(intent, gateway)) {
-                namespace.forget_bfd(vif, peer);
-            }
+        let of = |gateway: &&BorderGateway| gateway.virtual_interfaces.iter().any(|it| it.name == vif);
+        if let Some(gateway) = intent.border_gateways.iter().find(of)
+            && let Some(namespace) = self.namespaces.get_mut(&namespace_name(intent, gateway))
+        {
+            namespace.forget_bfd(peer);
         }
         self.nudge.notify_one();
     }

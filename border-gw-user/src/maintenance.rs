@@ -61,8 +61,8 @@ pub enum Error {
 enum Entry {
     /// Since when, in seconds since 1970, and whether its sessions are down.
     Drain { since: u64, down: bool },
-    /// Until when, in seconds since 1970.
-    Drill { until: u64 },
+    /// Until when, in seconds since 1970, and how many seconds it lasts.
+    Drill { until: u64, lasts: u64 },
 }
 
 /// Packets of a virtual interface that is being drained.
@@ -94,12 +94,16 @@ fn seconds(time: SystemTime) -> u64 {
 impl Maintenance {
     /// What an earlier daemon of this gateway left.
     pub fn load(gateway: &str, clock: SystemTime, now: Instant) -> Result<Self, FileError> {
-        let path = directory(gateway).join("maintenance.json");
+        Self::read(directory(gateway).join("maintenance.json"), clock, now)
+    }
+
+    fn read(path: PathBuf, clock: SystemTime, now: Instant) -> Result<Self, FileError> {
         let entries: BTreeMap<String, Entry> = file::read(&path)?;
-        // A clock that was set back makes no drill longer than the longest.
-        let left = |until: u64| Duration::from_secs(until.saturating_sub(seconds(clock))).min(LONGEST_DRILL);
+        // A clock that was set back makes no drill longer than it was to be.
+        let left =
+            |until: u64, lasts: u64| Duration::from_secs(until.saturating_sub(seconds(clock)).min(lasts));
         let ends = entries.iter().filter_map(|(vif, entry)| match entry {
-            Entry::Drill { until } => Some((vif.clone(), now + left(*until))),
+            Entry::Drill { until, lasts } => Some((vif.clone(), now + left(*until, *lasts))),
             Entry::Drain { .. } => None,
         });
         Ok(Self { path, ends: ends.collect(), entries, traffic: BTreeMap::new() })
@@ -160,7 +164,9 @@ impl Maintenance {
                 return Err(Error::Duration(time));
             }
             (Command::Drain, None) => Some(Entry::Drain { since: seconds(clock), down: false }),
-            (Command::Drill(time), None) => Some(Entry::Drill { until: seconds(clock + time) }),
+            (Command::Drill(time), None) => {
+                Some(Entry::Drill { until: seconds(clock + time), lasts: time.as_secs() })
+            }
         };
         let mut entries = self.entries.clone();
         match entry {

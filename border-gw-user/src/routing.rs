@@ -120,7 +120,13 @@ impl Routing {
                     }
                     all.extend(known);
                 }
-                Err(error) => errors.push(error),
+                Err(error) => {
+                    let bird = self.birds.get_mut(&gateway).filter(|bird| !bird.life.is_silent(now));
+                    if let Some(bird) = bird {
+                        bird.life.was_silent(now);
+                    }
+                    errors.push(error);
+                }
             }
         }
         self.complain(&errors);

@@ -282,24 +282,28 @@ async fn what_was_killed_is_back_and_the_kernel_keeps_its_routes() {
     let log = fs::read_to_string(net.state().join("bird.log")).unwrap();
     assert!(!log.contains("Reconfigur"), "{log}");
 
-    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
-    let keeps = || {
-        assert_eq!(net.routes(254), LEARNED);
-        assert_eq!(net.routes(SOURCES_TABLE + 1), FROM_A);
-        assert_eq!(net.routes(BFD_TABLE), SENTINELS);
-    };
-    keeps();
-    let killed = Instant::now();
-    let mut is_back = false;
-    while !is_back || killed.elapsed() < Duration::from_secs(4) {
-        is_back = is_up(&other.status(&intent).await);
+    // Killed, and asked to end: the one leaves its process number behind, the other does not.
+    for (number, signal) in [(1, Signal::SIGKILL), (2, Signal::SIGTERM)] {
+        let pid = net.pid();
+        kill(Pid::from_raw(pid), signal).unwrap();
+        let keeps = || {
+            assert_eq!(net.routes(254), LEARNED, "{signal}");
+            assert_eq!(net.routes(SOURCES_TABLE + 1), FROM_A, "{signal}");
+            assert_eq!(net.routes(BFD_TABLE), SENTINELS, "{signal}");
+        };
         keeps();
-        assert!(killed.elapsed() < Duration::from_secs(15), "not back");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        let killed = Instant::now();
+        let mut is_back = false;
+        while !is_back || killed.elapsed() < Duration::from_secs(4) {
+            is_back = is_up(&other.status(&intent).await);
+            keeps();
+            assert!(killed.elapsed() < Duration::from_secs(15), "not back after {signal}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_ne!(net.pid(), pid);
+        let (restarts, last) = other.restarts().remove("bgw-1").unwrap();
+        assert!(restarts == number && last.as_ref().unwrap().back.is_some(), "{signal}: {last:?}");
     }
-    assert_ne!(net.pid(), pid);
-    let (restarts, last) = other.restarts().remove("bgw-1").unwrap();
-    assert!(restarts == 1 && last.as_ref().unwrap().back.is_some(), "{last:?}");
     let config = fs::read_to_string(net.state().join("bird.conf")).unwrap();
     assert!(config.contains("define recovering = 0;"), "the recovery is over");
 

@@ -11,11 +11,12 @@ use border_gw::cli::check::ideal;
 use border_gw::dataplane::memory::Memory;
 use border_gw::health::{summary, unfit};
 use border_gw::intent::{Accept, Bgp, Intent, load};
-use border_gw::kernel::{Learned, Observed};
+use border_gw::kernel::{Hop, Learned, Observed};
 use border_gw::probe::Probe;
 use border_gw::reconcile::Reconciler;
 use border_gw::routing::{BgpState, FamilyStatus, SessionStatus};
 use border_gw::state::State;
+use ipnet::IpNet;
 
 fn peer() -> IpAddr {
     "169.254.10.1".parse().unwrap()
@@ -63,7 +64,9 @@ fn state(before: impl Fn(&mut Intent, &mut Observed), after: impl Fn(&mut State)
     let mut intent = intent();
     let mut observed = ideal(&intent);
     let mut learned = Learned::default();
-    learned.sources.insert("vif-a".into(), ["172.20.0.0/16".parse().unwrap()].into());
+    let prefix: IpNet = "172.20.0.0/16".parse().unwrap();
+    learned.sources.insert("vif-a".into(), [prefix].into());
+    learned.routes.insert(prefix, [Hop { vif: "vif-a".into(), is_v4: true }].into());
     observed.learned.insert("bgw-1".into(), Arc::new(learned));
     before(&mut intent, &mut observed);
     let (mut state, result) = Reconciler::new(Memory::default()).turn(&Arc::new(intent), observed);
@@ -83,7 +86,7 @@ type After = fn(&mut State);
 
 #[test]
 fn a_virtual_interface_is_up_only_when_nothing_drops_its_traffic() {
-    let rows: [(&str, Before, After); 12] = [
+    let rows: [(&str, Before, After); 14] = [
         ("up", |_, _| (), |_| ()),
         (
             "drill",
@@ -102,6 +105,25 @@ fn a_virtual_interface_is_up_only_when_nothing_drops_its_traffic() {
             |state| state.sessions = Arc::new(BTreeMap::from([("vif-a".into(), session(BgpState::Active))])),
         ),
         ("no_routes", |_, observed| observed.learned.clear(), |_| ()),
+        // Accepted, and in no table: somebody took it out of the kernel.
+        (
+            "no_routes",
+            |_, observed| {
+                let learned = observed.learned.get_mut("bgw-1").unwrap();
+                *learned = Arc::new(Learned { routes: BTreeMap::new(), ..Learned::clone(learned) });
+            },
+            |_| (),
+        ),
+        // A session of IPv6 that brings nothing.
+        (
+            "no_routes",
+            |_, _| (),
+            |state| {
+                let mut both = session(BgpState::Established);
+                both.ipv6.clone_from(&both.ipv4);
+                state.sessions = Arc::new(BTreeMap::from([("vif-a".into(), both)]));
+            },
+        ),
         (
             "no_answer",
             |_, _| (),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use border_gw_tests::customers::{self, A, B, C, D, KEY, Line, Pings, comes_up, inside, learns, router};
 use border_gw_tests::daemon::{Daemon, binary};
-use border_gw_tests::frames::{Raw, arp_request, ethernet, mac_of, syn};
+use border_gw_tests::frames::{Raw, arp_request, ethernet, mac_of, syn, udp};
 use border_gw_tests::metrics::Scrape;
 use border_gw_tests::netns::{Netns, output};
 use border_gw_tests::peer::{Kind, Peer, PeerConfig};
@@ -149,6 +149,28 @@ fn kill_9_of_the_gateway_leaves_bird_its_sessions_and_forwarding() {
     assert!(peers[0].is_established().unwrap());
 }
 
+#[test]
+fn a_daemon_that_starts_knows_whose_bfd_was_lost_before() {
+    let (_testbed, mut daemon, [mut a, _c]) = with_two_customers();
+    let state = |daemon: &Daemon| {
+        let vifs = daemon.show("vifs")?;
+        let rows = vifs.as_array().into_iter().flatten();
+        let is_a = |row: &&serde_json::Value| row["name"] == "vif-a";
+        anyhow::Ok(rows.into_iter().find(is_a).map(|row| row["state"].clone()))
+    };
+    // Whose it never was is another matter; this one was up.
+    a.kill();
+    eventually("BFD is lost", || Ok(state(&daemon)? == Some("bfd_down".into())))
+        .unwrap_or_else(|error| panic!("{error:#}\n{}", daemon.log()));
+    daemon.kill();
+    daemon.restart().unwrap();
+    assert_eq!(state(&daemon).unwrap(), Some("bfd_down".into()), "{}", daemon.log());
+    a.restart().unwrap();
+    comes_up(&a, &daemon).unwrap();
+    eventually("it is up again", || Ok(state(&daemon)? == Some("up".into())))
+        .unwrap_or_else(|error| panic!("{error:#}\n{}", daemon.log()));
+}
+
 fn border_gw(testbed: &Testbed, words: &str) -> String {
     let line = format!("{} {words} --config {}", binary().display(), testbed.config.display());
     output(&mut testbed.server.command(&line)).unwrap()
@@ -190,15 +212,20 @@ fn a_drained_line_loses_nothing_and_comes_back() {
     assert_eq!(pings.lost().unwrap(), 0, "{}", daemon.log());
 }
 
-/// SYNs from the declared peer and from strangers, and ARP requests of the declared peer: on the line of customer d.
+/// SYNs from the declared peer and from strangers, ARP requests and forwarded BFD of the declared peer: on the line of customer d.
 fn flood_of(testbed: &Testbed) -> Vec<Vec<u8>> {
     let (to, from) = (mac_of(&testbed.server, "eth3").unwrap(), mac_of(&testbed.cust_d, "eth0").unwrap());
     let (peer, own) = ("169.254.13.1".parse().unwrap(), "169.254.13.2".parse().unwrap());
-    let frame = |number: u16| match number % 4 {
+    let frame = |number: u16| match number % 6 {
         0 => ethernet([0xff; 6], from, Some(300), 0x0806, &arp_request(from, peer, own)),
         1 => {
             let stranger = std::net::Ipv4Addr::from(0xac12_0000 + u32::from(number));
             ethernet(to, from, Some(300), 0x0800, &syn(stranger, own, (20_000 + number, 179), 255).unwrap())
+        }
+        // What somebody behind the customer's router sends in its name, and what no BFD is for that.
+        2 | 3 => {
+            let bfd = udp("169.254.13.1", "169.254.13.2", (49_152 + number, 3784), 254, 24).unwrap();
+            ethernet(to, from, Some(300), 0x0800, &bfd)
         }
         _ => ethernet(to, from, Some(300), 0x0800, &syn(peer, own, (20_000 + number, 179), 255).unwrap()),
     };
@@ -279,18 +306,16 @@ fn the_operator_s_own_frr_in_the_namespace() {
     peer.announce(&["10.1.0.10/32".into(), "172.20.0.0/16".into()]).unwrap();
     let all: [(&str, &[&str]); 3] = [("172.16.0.0/16", both), ("172.20.0.0/16", both), ("fd00:a::/48", both)];
     learns(&daemon, "bgw-1", &all).unwrap();
-    // Of several routes to a prefix that of the lowest metric counts, whoever wrote it.
-    let by_a = "route add 172.20.0.0/16 via 169.254.10.1 proto static metric";
-    namespace
-        .ip(&[&format!("{by_a} 5000"), "route add 172.21.0.0/16 via 169.254.10.1 proto static"])
-        .unwrap();
+    // Of several routes to a prefix that of the lowest metric counts.
+    let by = |net: u8, metric: u32| format!("172.21.0.0/16 via 169.254.{net}.1 proto static metric {metric}");
     let [lan, more, v6] = all;
-    let other: (&str, &[&str]) = ("172.21.0.0/16", &["vif-a"]);
-    learns(&daemon, "bgw-1", &[lan, more, other, v6]).unwrap();
-    namespace.ip(&[&format!("{by_a} 5")]).unwrap();
-    learns(&daemon, "bgw-1", &[lan, ("172.20.0.0/16", &["vif-a"]), other, v6]).unwrap();
-    let remove = ["5", "5000"].map(|metric| format!("route del 172.20.0.0/16 proto static metric {metric}"));
-    namespace.ip(&[&remove[0], &remove[1], "route del 172.21.0.0/16"]).unwrap();
+    for (net, metric, vif) in [(10, 3000, "vif-a"), (11, 5000, "vif-a"), (11, 1000, "vif-b")] {
+        namespace.ip(&[&format!("route add {}", by(net, metric))]).unwrap();
+        learns(&daemon, "bgw-1", &[lan, more, ("172.21.0.0/16", &[vif]), v6]).unwrap();
+    }
+    let remove =
+        [(10, 3000), (11, 5000), (11, 1000)].map(|(net, metric)| format!("route del {}", by(net, metric)));
+    namespace.ip(&[&remove[0], &remove[1], &remove[2]]).unwrap();
     learns(&daemon, "bgw-1", &all).unwrap();
     peer.withdraw(&["172.16.0.0/16", "172.20.0.0/16"]).unwrap();
     learns(&daemon, "bgw-1", &[("fd00:a::/48", both)]).unwrap();

@@ -355,12 +355,13 @@ fn every_class_has_its_own_limiter() {
     use VifPolicer::{PuntBfd, PuntControl, PuntNeighbor, PuntOpen, PuntRest};
     let request = tagged(MacAddr::BROADCAST, tags(VIF_A), 0x0806, &arp(1, (CUSTOMER, PEER), (NOBODY, OWN)));
     let tcp = |from, to| on_vif(VIF_A, &transport(PEER, OWN, 6, from, to));
-    let from_peer = |to| on_vif(VIF_A, &transport(PEER, OWN, 17, 49_152, to));
+    let udp_of_ttl = |to, ttl| on_vif(VIF_A, &transport(PEER, OWN, 17, 49_152, to).ttl(ttl));
+    let from_peer = |to| udp_of_ttl(to, 255);
     let flags = |mut segment: Datagram, flags: u8| {
         segment.body[13] = flags;
         on_vif(VIF_A, &segment)
     };
-    let rows: [(&str, Vec<u8>, VifPolicer); 22] = [
+    let rows: [(&str, Vec<u8>, VifPolicer); 23] = [
         ("a SYN of BGP", tcp(40_000, 179), PuntOpen),
         ("a SYN from BGP's port", tcp(179, 40_000), PuntOpen),
         ("a SYN of BGP by IPv6", on_vif(VIF_A, &transport(PEER_V6, OWN_V6, 6, 40_000, 179)), PuntOpen),
@@ -373,7 +374,8 @@ fn every_class_has_its_own_limiter() {
         ("the answer to our SYN", flags(transport(PEER, OWN, 6, 179, 40_000), 0x12), PuntControl),
         ("a segment of BGP by IPv6", flags(transport(PEER_V6, OWN_V6, 6, 40_000, 179), 0x10), PuntControl),
         ("BFD", from_peer(3784), PuntBfd),
-        ("BFD over many hops", from_peer(4784), PuntBfd),
+        ("BFD that was forwarded", udp_of_ttl(3784, 254), PuntRest),
+        ("BFD over many hops", from_peer(4784), PuntRest),
         ("UDP to BGP's port", from_peer(179), PuntRest),
         ("TCP to BFD's port", tcp(40_000, 3784), PuntRest),
         ("a fragment of BGP", on_vif(VIF_A, &transport(PEER, OWN, 6, 1, 179).fragment(0, true)), PuntRest),

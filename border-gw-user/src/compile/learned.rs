@@ -118,12 +118,12 @@ impl Refused {
     }
 
     fn is_refused(&self, prefix: IpNet, vif: &VirtualInterface) -> bool {
+        if NEVER.iter().any(|never| never.contains(&prefix)) {
+            return true;
+        }
         if prefix.prefix_len() < DEFAULT_ROUTE {
             let asked = vif.bgp.as_ref().is_some_and(|bgp| bgp.accept.default_route);
             return !asked && !self.external;
-        }
-        if NEVER.iter().any(|never| never.contains(&prefix)) {
-            return true;
         }
         let lengths = &self.lengths[usize::from(!prefix.addr().is_ipv4())];
         lengths.range(..=prefix.prefix_len()).any(|length| {

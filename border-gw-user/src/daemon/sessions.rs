@@ -14,14 +14,14 @@ use tokio::sync::{mpsc, watch};
 
 /// Between two looks at routing daemons.
 const LOOK: Duration = Duration::from_secs(1);
-/// The same while sessions are not back after a restart, for as long as [`RETURN`].
+/// The same while sessions are expected back after a restart.
 const CLOSE_LOOK: Duration = Duration::from_millis(100);
-/// How long sessions are expected back.
-const RETURN: Duration = Duration::from_mins(1);
 /// Between two rounds of probes.
 const PROBE: Duration = Duration::from_secs(5);
 /// Between two attempts to make routing daemons what they should be.
 const RETRY: Duration = Duration::from_secs(10);
+/// Shortest time between two words about the limit of a VIF and family.
+const BETWEEN_WORDS: Duration = Duration::from_mins(1);
 /// Shortest time between two requests to announce everything again, of one VIF.
 const RELOAD: Duration = Duration::from_secs(30);
 
@@ -69,6 +69,7 @@ pub(super) async fn look_after(
         tried: None,
         reloaded: BTreeMap::new(),
         near_limit: BTreeMap::new(),
+        said: BTreeMap::new(),
     };
     // What was wanted before this task began is to be looked after as well.
     wanted.mark_changed();
@@ -132,8 +133,9 @@ struct Keeper {
     /// When routing daemons were last made what they should be.
     tried: Option<Instant>,
     reloaded: BTreeMap<String, Instant>,
-    /// VIFs and families that have most of the prefixes that they may have.
+    /// VIFs and families that have most of the prefixes that they may have, and when that was said last of each.
     near_limit: BTreeMap<(String, &'static str), Nearness>,
+    said: BTreeMap<(String, &'static str), Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,10 +147,9 @@ enum Nearness {
 impl Keeper {
     /// Until the next look.
     fn pause(&self) -> Duration {
-        let is_expected = |restart: &Restart| restart.back.is_none() && restart.detected.elapsed() < RETURN;
-        let expected =
-            self.routing.restarts().values().any(|(_, last)| last.as_ref().is_some_and(is_expected));
-        if expected { CLOSE_LOOK } else { LOOK }
+        let now = Instant::now();
+        let mut restarts = self.routing.restarts().into_values().filter_map(|(_, last)| last);
+        if restarts.any(|restart| restart.is_open(now)) { CLOSE_LOOK } else { LOOK }
     }
 
     async fn turn(&mut self, intent: &Intent, wanted: &Wanted, changed: bool, known: &watch::Sender<Known>) {
@@ -207,13 +208,16 @@ impl Keeper {
             family.is_near_limit().then_some(Nearness::Near)
         };
         let key = (vif.to_owned(), name);
-        let before = match nearness {
-            Some(nearness) => self.near_limit.insert(key, nearness),
-            None => self.near_limit.remove(&key),
-        };
-        if before == nearness {
+        // Who goes to and fro is told of once a minute.
+        let rests = self.said.get(&key).is_some_and(|said| said.elapsed() < BETWEEN_WORDS);
+        if self.near_limit.get(&key).copied() == nearness || rests {
             return;
         }
+        match nearness {
+            Some(nearness) => self.near_limit.insert(key.clone(), nearness),
+            None => self.near_limit.remove(&key),
+        };
+        self.said.insert(key, Instant::now());
         let (accepted, limit) = (family.accepted, family.limit);
         match nearness {
             Some(Nearness::Over) => warn!(
@@ -223,7 +227,7 @@ impl Keeper {
             Some(Nearness::Near) => {
                 warn!("{vif} announces {accepted} {name} prefixes of the {limit} that it may");
             }
-            None => info!("{vif} announces {accepted} {name} prefixes, well below its {limit}"),
+            None => info!("{vif} announces {accepted} {name} prefixes, less than four fifths of its {limit}"),
         }
     }
 

@@ -19,27 +19,29 @@ fn seconds_now() -> u64 {
 /// Between two looks at the traffic of what is being drained.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Lines of the log that a customer can cause: so many a minute, and the rest is counted.
+/// Lines of the log that a customer can cause: so many a minute about each thing, so that nobody's are lost among another's, and
+/// the rest is counted.
 #[derive(Default)]
 pub(super) struct Complaints {
     since: Option<Instant>,
-    said: u32,
+    said: BTreeMap<String, u32>,
     left_out: u32,
 }
 
 impl Complaints {
     const MINUTE: Duration = Duration::from_mins(1);
-    const MOST: u32 = 60;
+    const MOST: u32 = 4;
 
-    fn say(&mut self, sentence: &str) {
+    fn say(&mut self, about: String, sentence: &str) {
         if self.since.is_none_or(|since| since.elapsed() >= Self::MINUTE) {
             if self.left_out > 0 {
                 warn!("{} more such lines were left out", self.left_out);
             }
-            *self = Self { since: Some(Instant::now()), said: 0, left_out: 0 };
+            *self = Self { since: Some(Instant::now()), ..Self::default() };
         }
-        if self.said < Self::MOST {
-            self.said += 1;
+        let said = self.said.entry(about).or_default();
+        *said += 1;
+        if *said <= Self::MOST {
             warn!("{sentence}");
         } else {
             self.left_out += 1;
@@ -73,7 +75,8 @@ impl Daemon {
             Ok(groups) => {
                 self.failovers.rerouted(&self.intent, lost, groups, at, (detected, Instant::now()));
                 for cause in lost.causes() {
-                    self.complaints.say(&format!("{cause}; {groups} next-hop groups go on without it"));
+                    let sentence = format!("{cause}; {groups} next-hop groups go on without it");
+                    self.complaints.say(cause.to_string(), &sentence);
                 }
             }
             Err(error) => error!("cannot take lines that went down out of their groups: {error}"),

@@ -11,13 +11,13 @@ use futures::TryStreamExt as _;
 use ipnet::IpNet;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags};
 use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth};
-use netlink_packet_route::route::{RouteFlags, RouteMessage, RouteProtocol};
+use netlink_packet_route::route::{RouteFlags, RouteMessage, RouteProtocol, RouteType};
 use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder, RouteNextHopBuilder};
 use tokio::sync::Notify;
 
 use super::ethtool::Ethtool;
 use super::events::Changes;
-use super::learned::{BFD_TABLE, Interface, Learned, SOURCES_TABLE, Tables, destination};
+use super::learned::{BFD_TABLE, Interface, Learned, SEEN_TABLE, SOURCES_TABLE, Tables, destination};
 use super::netlink::{Link, Neighbor, Netlink, PROTOCOL};
 use super::routes::Dump;
 use super::{KernelError, netns};
@@ -53,8 +53,10 @@ pub(super) struct Namespace {
     wanted: BTreeMap<String, Wanted>,
     neighbors: BTreeMap<(u32, IpAddr), Neighbor>,
     tables: Tables,
-    /// Peers whose BFD session was seen up, by interface.
-    bfd_seen: BTreeSet<(u32, IpAddr)>,
+    /// Peers whose BFD session was seen up; no two of a border gateway have the same address.
+    bfd_seen: BTreeSet<IpAddr>,
+    /// The same as [`SEEN_TABLE`] has it.
+    bfd_written: BTreeSet<IpAddr>,
     /// Wakes the loop when a table that rests may be read.
     nudge: Arc<Notify>,
 }
@@ -90,7 +92,9 @@ impl Namespace {
         let ethtool = netns::inside(&name, Ethtool::open)
             .map_err(KernelError::system(format!("open a socket in network namespace `{name}`")))?;
         let netlink = Netlink::open(Some(&name), Arc::clone(&nudge))?;
-        let tables = Tables::new(Dump::open(&name)?, Instant::now());
+        let mut tables = Tables::new(Dump::open(&name)?, Instant::now());
+        let seen: BTreeSet<IpAddr> =
+            tables.routes(SEEN_TABLE)?.iter().filter_map(destination).map(|peer| peer.addr()).collect();
         Ok(Self {
             name,
             netlink,
@@ -99,7 +103,8 @@ impl Namespace {
             wanted: BTreeMap::new(),
             neighbors: BTreeMap::new(),
             tables,
-            bfd_seen: BTreeSet::new(),
+            bfd_seen: seen.clone(),
+            bfd_written: seen,
             nudge,
         })
     }
@@ -314,7 +319,10 @@ impl Namespace {
         for family in [v4, v6] {
             let all = self.netlink.handle.route().get(family).execute().try_collect::<Vec<_>>().await;
             let all = all.map_err(KernelError::netlink(format!("list routes of `{}`", self.name)))?;
-            ours.extend(all.into_iter().filter(|route| u8::from(route.header.protocol) == PROTOCOL));
+            let is_static = |route: &RouteMessage| {
+                u8::from(route.header.protocol) == PROTOCOL && u32::from(route.header.table) != SEEN_TABLE
+            };
+            ours.extend(all.into_iter().filter(is_static));
         }
         Ok(ours)
     }
@@ -375,6 +383,7 @@ impl Namespace {
     /// Reads again all that changed.
     pub(super) async fn refresh(&mut self, gateway: &BorderGateway) -> Result<(), KernelError> {
         self.glance().await?;
+        self.remember_bfd(gateway).await?;
         let interfaces = gateway.virtual_interfaces.iter().filter_map(|vif| {
             let inner = self.inner.get(&vif.name)?;
             Some((inner.index, Interface { vif: vif.name.as_str().into(), number: inner.number }))
@@ -406,19 +415,37 @@ impl Namespace {
     /// then it may be that the peer does not speak BFD (RFC 5882, section 4.2).
     pub(super) fn is_bfd_down(&mut self, vif: &VirtualInterface, peer: IpAddr) -> bool {
         let Some(inner) = self.inner.get(&vif.name) else { return false };
-        let session = (inner.index, peer);
         if self.tables.is_bfd_up(inner.index, peer) {
-            self.bfd_seen.insert(session);
+            if self.bfd_seen.insert(peer) {
+                self.nudge.notify_one();
+            }
             return false;
         }
-        vif.bfd.is_some() && (vif.bgp.is_none() || self.bfd_seen.contains(&session))
+        vif.bfd.is_some() && (vif.bgp.is_none() || self.bfd_seen.contains(&peer))
+    }
+
+    /// Writes down whose BFD was up: a daemon that starts while a line is cut must not take it for one without BFD.
+    async fn remember_bfd(&mut self, gateway: &BorderGateway) -> Result<(), KernelError> {
+        let with_bfd = gateway.virtual_interfaces.iter().filter(|vif| vif.bfd.is_some());
+        let peers: BTreeSet<IpAddr> = with_bfd.flat_map(|vif| &vif.addresses).map(|link| link.peer).collect();
+        self.bfd_seen.retain(|peer| peers.contains(peer));
+        let new: Vec<_> = self.bfd_seen.difference(&self.bfd_written).copied().collect();
+        for peer in new {
+            self.route(seen(peer)).await?;
+            self.bfd_written.insert(peer);
+        }
+        let old: Vec<_> = self.bfd_written.difference(&self.bfd_seen).copied().collect();
+        for peer in old {
+            let gone = self.netlink.handle.route().del(seen(peer)).execute().await;
+            gone.map_err(KernelError::netlink(format!("remove a route to {peer} in `{}`", self.name)))?;
+            self.bfd_written.remove(&peer);
+        }
+        Ok(())
     }
 
     /// BGP came up without BFD: the peer speaks it no more.
-    pub(super) fn forget_bfd(&mut self, vif: &str, peer: IpAddr) {
-        if let Some(inner) = self.inner.get(vif) {
-            self.bfd_seen.remove(&(inner.index, peer));
-        }
+    pub(super) fn forget_bfd(&mut self, peer: IpAddr) {
+        self.bfd_seen.remove(&peer);
     }
 
     /// Gives a VIF's inner end another Ethernet address; true when it had a different one.
@@ -452,6 +479,18 @@ impl Namespace {
         let index = self.inner.get(object)?.index;
         self.neighbors.get(&(index, address))?.mac
     }
+}
+
+/// What stands in [`SEEN_TABLE`] for a peer.
+fn seen(peer: IpAddr) -> RouteMessage {
+    let length = if peer.is_ipv4() { 32 } else { 128 };
+    let route = RouteMessageBuilder::<IpAddr>::new().destination_prefix(peer, length);
+    let mut message = match route {
+        Ok(route) => route.protocol(RouteProtocol::from(PROTOCOL)).table_id(SEEN_TABLE).build(),
+        Err(_length) => RouteMessage::default(),
+    };
+    message.header.kind = RouteType::BlackHole;
+    message
 }
 
 /// Whether a veth is declared, and has its other end: one that lost it, or its name in a crash, is made again.

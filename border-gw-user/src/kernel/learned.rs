@@ -22,6 +22,8 @@ use super::routes::Dump;
 const MAIN: u32 = 254;
 /// Table of the routes that are there while BFD is up; below 256, so that an event's header names it.
 pub const BFD_TABLE: u32 = 200;
+/// Table of what this gateway remembers: a blackhole to each peer whose BFD was seen up, which the next daemon finds.
+pub(super) const SEEN_TABLE: u32 = 201;
 /// Table of what was accepted from the VIF of interface `vifN`, less N.
 pub const SOURCES_TABLE: u32 = 1000;
 

@@ -63,7 +63,7 @@ fn a_drill_ends_by_itself_also_after_a_restart() {
     // Another daemon, four minutes later.
     let mut entries = file::read(&maintenance.path).unwrap();
     assert_eq!(entries.len(), 1);
-    let Some(Entry::Drill { until }) = entries.remove("vif-a") else { panic!("no drill") };
+    let Some(Entry::Drill { until, lasts: 600 }) = entries.remove("vif-a") else { panic!("no drill") };
     assert!(until.abs_diff(seconds(clock + 10 * MINUTE)) <= 1);
     let none = BTreeMap::new();
     assert!(maintenance.advance(&none, start + 9 * MINUTE).is_empty());
@@ -72,6 +72,15 @@ fn a_drill_ends_by_itself_also_after_a_restart() {
     assert!(is_enabled(&maintenance));
     assert!(file::read(&maintenance.path).unwrap().is_empty());
     assert_eq!(maintenance.next_end(), None);
+}
+
+#[test]
+fn a_clock_that_is_set_back_makes_no_drill_longer() {
+    let (place, intent, clock, start) = (Place::new("clock"), intent(), SystemTime::now(), Instant::now());
+    let mut maintenance = place.maintenance();
+    maintenance.command(&intent, "vif-a", Command::Drill(10 * MINUTE), clock, start).unwrap();
+    let again = Maintenance::read(maintenance.path, clock - 90 * MINUTE, start).unwrap();
+    assert_eq!(again.next_end(), Some(start + 10 * MINUTE));
 }
 
 #[test]

@@ -160,6 +160,7 @@ impl Bird {
     }
 
     async fn change(&mut self) -> Result<(), RoutingError> {
+        self.is_asked()?;
         let current = fs::read_to_string(self.place.config()).unwrap_or_default();
         // A change in the middle of a recovery does not end it: sentinels would leave the kernel, and lines their groups.
         if conf::is_recovering(&current) {
@@ -173,6 +174,12 @@ impl Bird {
         }
         let program = self.program()?;
         self.check(&program, &wanted).await?;
+        // One that hangs keeps nobody else waiting for as long as a change may take.
+        let greets = async { Client::connect(&self.place.directory).await.map(drop) };
+        if let Err(error) = self.in_time("change its configuration", greets).await {
+            self.life.was_silent(Instant::now());
+            return Err(error);
+        }
         let work = async {
             if conf::leaves_kernel(&current, &wanted) {
                 prepare_to_leave(&self.place, &current).await?;
@@ -240,6 +247,15 @@ impl Bird {
         }
     }
 
+    /// One that did not answer lately is not asked again so soon.
+    fn is_asked(&self) -> Result<(), RoutingError> {
+        if !self.life.is_silent(Instant::now()) {
+            return Ok(());
+        }
+        let late = io::Error::from(io::ErrorKind::TimedOut);
+        Err(self.control("answer lately, and is not asked for some seconds")(late.into()))
+    }
+
     /// Whether BFD has not found all of its peers again since a restart, and still has time for that.
     async fn bfd_is_recovering(&self) -> bool {
         let has_time = self.life.started.is_some_and(|started| started.elapsed() < BFD_RECOVERY);
@@ -256,6 +272,7 @@ impl Bird {
         &self,
         vifs: Vec<&VirtualInterface>,
     ) -> Result<Vec<(String, SessionStatus)>, RoutingError> {
+        self.is_asked()?;
         let ask = async {
             let mut client = Client::connect(&self.place.directory).await?;
             let protocols = client.command("show protocols all").await?;

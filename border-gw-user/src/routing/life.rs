@@ -10,6 +10,11 @@ use tokio::io::unix::AsyncFd;
 
 use super::status::SessionStatus;
 
+/// Longest outage that is taken for that of a restart: who is away longer is away for another reason.
+const LONGEST: Duration = Duration::from_mins(1);
+/// How long one that did not answer is not asked again: nobody else waits for it so often.
+const SILENCE: Duration = Duration::from_secs(10);
+
 /// A family of a virtual interface whose session is up: its name, and whether that is IPv4.
 type Up = BTreeSet<(String, bool)>;
 
@@ -20,8 +25,16 @@ pub struct Restart {
     pub at: SystemTime,
     /// The same, on the clock that nobody sets.
     pub detected: Instant,
-    /// From then until every session that had been up was up again; none while one is not.
+    /// From then until every session that had been up was up again; none where one was not within a minute. Where nothing is
+    /// known of before, every session counts.
     pub back: Option<Duration>,
+}
+
+impl Restart {
+    /// Whether sessions are still expected back.
+    pub fn is_open(&self, now: Instant) -> bool {
+        self.back.is_none() && now.saturating_duration_since(self.detected) < LONGEST
+    }
 }
 
 /// What outlives a change of the configuration.
@@ -37,14 +50,28 @@ pub(super) struct Life {
     pub(super) end: Option<AsyncFd<OwnedFd>>,
     /// The last time that it was found dead.
     pub(super) restart: Option<Restart>,
-    up: Up,
+    /// Until then it is not asked.
+    silent_until: Option<Instant>,
+    /// Families that were up; none where that is not known.
+    up: Option<Up>,
 }
 
 impl Life {
+    /// It did not answer.
+    pub(super) fn was_silent(&mut self, now: Instant) {
+        self.silent_until = Some(now + SILENCE);
+    }
+
+    /// Whether it is not to be asked now.
+    pub(super) fn is_silent(&self, now: Instant) -> bool {
+        self.silent_until.is_some_and(|until| now < until)
+    }
+
     /// It was found dead. A restart that has not brought all sessions back goes on.
     pub(super) fn died(&mut self, at: SystemTime, now: Instant) {
         self.end = None;
-        if self.restart.as_ref().is_none_or(|restart| restart.back.is_some()) {
+        self.silent_until = None;
+        if self.restart.as_ref().is_none_or(|restart| !restart.is_open(now)) {
             self.restart = Some(Restart { at, detected: now, back: None });
         }
     }
@@ -61,15 +88,19 @@ impl Life {
                 up.map(|(is_v4, _)| (vif.clone(), is_v4))
             })
             .collect();
-        let open = self.restart.as_mut().filter(|restart| restart.back.is_none());
-        let Some(restart) = open else {
-            self.up = up;
+        let Some(restart) = self.restart.as_mut().filter(|restart| restart.is_open(now)) else {
+            self.up = Some(up);
             return;
         };
+        let wanted = sessions.iter().flat_map(|(vif, status)| {
+            let families = [(true, &status.ipv4), (false, &status.ipv6)];
+            families.into_iter().filter(|(_, family)| family.is_some()).map(|(is_v4, _)| (vif.clone(), is_v4))
+        });
         // What is wanted no more does not come back.
-        self.up.retain(|(vif, _)| sessions.iter().any(|(name, _)| name == vif));
-        if self.up.is_subset(&up) {
+        let mut expected = wanted.filter(|family| self.up.as_ref().is_none_or(|up| up.contains(family)));
+        if expected.all(|family| up.contains(&family)) {
             restart.back = Some(now - restart.detected);
+            self.up = Some(up);
         }
     }
 }
@@ -114,6 +145,29 @@ mod tests {
             life.restart.unwrap().back,
             Some(Duration::from_secs(1)),
             "what is gone is not waited for"
+        );
+    }
+
+    #[test]
+    fn who_is_away_for_long_is_not_waited_for() {
+        use BgpState::{Down, Established};
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let a = |state| vec![("a".to_owned(), session(&[state]))];
+        // Nothing is known of before.
+        let mut life = Life::default();
+        life.died(SystemTime::UNIX_EPOCH, start);
+        life.saw(&a(Down), after(1));
+        assert_eq!(life.restart.as_ref().unwrap().back, None, "a session that is down is waited for");
+        life.saw(&a(Established), after(70));
+        assert_eq!(life.restart.as_ref().unwrap().back, None, "not for ever");
+        life.died(SystemTime::UNIX_EPOCH, after(71));
+        life.saw(&a(Established), after(73));
+        let restart = life.restart.unwrap();
+        assert_eq!(
+            (restart.detected, restart.back),
+            (after(71), Some(Duration::from_secs(2))),
+            "another one"
         );
     }
 }

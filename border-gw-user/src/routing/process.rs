@@ -67,9 +67,13 @@ impl Place {
         self.directory.join("bird.pid")
     }
 
-    /// Whether a BIRD was started here since the machine was.
+    /// Whether a BIRD was started here since the machine was. One that is asked to end removes its process number.
     pub(super) fn was_started(&self) -> bool {
-        self.pid_file().exists()
+        self.mark().exists()
+    }
+
+    fn mark(&self) -> PathBuf {
+        self.directory.join("bird.started")
     }
 
     /// Writes the configuration that is to be, which holds keys: for us alone.
@@ -172,7 +176,11 @@ impl Place {
         let namespace = self.namespace.clone();
         let start = tokio::task::spawn_blocking(move || netns::inside(&namespace, move || command.output()));
         let output = timeout(PATIENCE, start).await.map_err(io::Error::from)?.map_err(io::Error::other)??;
-        Ok(complaint(&output))
+        let complaint = complaint(&output);
+        if complaint.is_none() {
+            fs::write(self.mark(), "")?;
+        }
+        Ok(complaint)
     }
 }
 
