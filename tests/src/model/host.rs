@@ -1,0 +1,53 @@
+//! What the kernel sends in a border gateway's namespace (design, what a packet meets, `host`).
+
+use border_gw_common::verdict::DropReason;
+
+use super::forward::tunnelled;
+use super::frame;
+use super::ip;
+use super::world::{Gateway, To, World};
+use super::write::{ethernet, tags};
+use super::{Fate, Judgement, Outcome, Scope};
+
+/// Judges a frame that came out of the outer end of a veth.
+pub(super) fn host(world: &World, ifindex: u32, bytes: &[u8]) -> Judgement {
+    match judged(world, ifindex, bytes) {
+        Ok(fates) => {
+            let outcome = |fate| Outcome { scope: Scope::Program, fate, sent: None };
+            Judgement { allowed: fates.into_iter().map(outcome).collect(), flow: None }
+        }
+        Err(reason) => Judgement::drop(Scope::Program, reason),
+    }
+}
+
+fn judged(world: &World, ifindex: u32, bytes: &[u8]) -> Result<Vec<Fate>, DropReason> {
+    for gateway in &world.gateways {
+        for vif in &gateway.vifs {
+            let Some((port, mac)) = vif.port.filter(|_| vif.veth == ifindex) else { continue };
+            let frame = frame::untagged(bytes)?;
+            let bytes = ethernet((frame.to, mac), &tags(vif), frame.ether_type, frame.payload);
+            return Ok(vec![Fate::Forward(port, bytes.into())]);
+        }
+        if let Some(place) = gateway.vpcs.iter().position(|vpc| vpc.veth == Some(ifindex)) {
+            return toward_vpc(world, gateway, place, bytes);
+        }
+    }
+    Err(DropReason::UnknownHostPort)
+}
+
+/// Looked up and tunnelled, as it is.
+fn toward_vpc(world: &World, gateway: &Gateway, place: usize, bytes: &[u8]) -> Result<Vec<Fate>, DropReason> {
+    let frame = frame::untagged(bytes)?;
+    let packet = ip::read(frame.ether_type, frame.payload, frame.at)?;
+    let route = gateway.route(packet.destination);
+    let Some(To::Vpc(vpc, ways)) = route.map(|route| &route.to) else {
+        return Err(DropReason::KernelNotForwarded);
+    };
+    if *vpc != place {
+        return Err(DropReason::KernelNotForwarded);
+    }
+    if ways.is_empty() {
+        return Err(DropReason::NextHopDead);
+    }
+    Ok(ways.iter().map(|way| Fate::Forward(way.ifindex, tunnelled(world, gateway, place, way, &packet))).collect())
+}

@@ -1,0 +1,75 @@
+//! Addresses and messages that no packet may have, whoever sends it (design, what a packet meets, step 3).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use border_gw_common::net::MacAddr;
+use border_gw_common::verdict::DropReason;
+
+use super::ip::Packet;
+
+const ROUTER_ADVERTISEMENT: u8 = 134;
+const REDIRECT_V4: u8 = 5;
+const REDIRECT_V6: u8 = 137;
+
+/// A source that no host has: multicast, broadcast, loopback or unspecified (RFC 1122, section 3.2.1.3; RFC 4291, section 2.7).
+pub(super) fn source(address: IpAddr) -> Result<(), DropReason> {
+    let wrong = match address {
+        IpAddr::V4(v4) => v4.octets()[0] == 0 || v4.is_loopback() || v4.octets()[0] >= 224,
+        IpAddr::V6(v6) => v6.is_unspecified() || v6.is_loopback() || v6.is_multicast(),
+    };
+    if wrong { Err(DropReason::MartianSource) } else { Ok(()) }
+}
+
+/// What kind of destination it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cast {
+    /// One host.
+    One,
+    /// A group of the link.
+    Link,
+}
+
+/// A destination to which nothing is sent, or not so.
+pub(super) fn destination(address: IpAddr, to: MacAddr) -> Result<Cast, DropReason> {
+    match address {
+        IpAddr::V4(Ipv4Addr::BROADCAST) => return Err(DropReason::Broadcast),
+        IpAddr::V4(v4) if v4.is_multicast() => return group(v4.octets()[..3] == [224, 0, 0]),
+        IpAddr::V6(v6) if v6.is_multicast() => return group(v6.octets()[1] & 0xf == 2),
+        _ => {}
+    }
+    let wrong = match address {
+        IpAddr::V4(v4) => v4.octets()[0] == 0 || v4.is_loopback() || v4.octets()[0] >= 240,
+        IpAddr::V6(v6) => v6.is_unspecified() || v6.is_loopback(),
+    };
+    if wrong {
+        return Err(DropReason::MartianDestination);
+    }
+    // RFC 1122, section 3.3.6.
+    if to.is_multicast() { Err(DropReason::UnicastInBroadcast) } else { Ok(Cast::One) }
+}
+
+fn group(of_the_link: bool) -> Result<Cast, DropReason> {
+    if of_the_link { Ok(Cast::Link) } else { Err(DropReason::Multicast) }
+}
+
+/// Messages by which somebody else would tell where packets go.
+pub(super) fn message(packet: &Packet) -> Result<(), DropReason> {
+    match (packet.is_v4(), packet.icmp_type()) {
+        (true, Some(REDIRECT_V4)) | (false, Some(REDIRECT_V6)) => Err(DropReason::Redirect),
+        (false, Some(ROUTER_ADVERTISEMENT)) => Err(DropReason::RouterAdvertisement),
+        _ => Ok(()),
+    }
+}
+
+/// Whether an address is link-local. IPv4 has none here: lines use 169.254.0.0/16 as any other subnet.
+pub(super) fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
+}
+
+/// The address that an Ethernet address makes (RFC 4291, appendix A).
+pub(super) fn link_local(mac: MacAddr) -> IpAddr {
+    let m = mac.0;
+    let word = |high: u8, low: u8| u16::from(high) << 8 | u16::from(low);
+    let (a, b, c, d) = (word(m[0] ^ 2, m[1]), word(m[2], 0xff), word(0xfe, m[3]), word(m[4], m[5]));
+    Ipv6Addr::new(0xfe80, 0, 0, 0, a, b, c, d).into()
+}
