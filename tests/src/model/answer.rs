@@ -16,6 +16,8 @@ pub(super) struct Arp {
     sender_mac: MacAddr,
     pub(super) sender: IpAddr,
     pub(super) target: IpAddr,
+    /// What stands behind it: padding, which stays.
+    rest: Vec<u8>,
 }
 
 /// Reads it.
@@ -27,18 +29,19 @@ pub(super) fn read(payload: &[u8]) -> Result<Arp, DropReason> {
     }
     let mac = |at: usize| MacAddr([arp[at], arp[at + 1], arp[at + 2], arp[at + 3], arp[at + 4], arp[at + 5]]);
     let ip = |at: usize| Ipv4Addr::new(arp[at], arp[at + 1], arp[at + 2], arp[at + 3]).into();
-    Ok(Arp { is_request: operation == REQUEST, sender_mac: mac(8), sender: ip(14), target: ip(24) })
+    Ok(Arp { is_request: operation == REQUEST, sender_mac: mac(8), sender: ip(14), target: ip(24), rest: payload[28..].to_vec() })
 }
 
 impl Arp {
-    /// The reply of whoever has the target, as an Ethernet frame with these tags.
-    pub(super) fn reply(&self, to: MacAddr, mac: MacAddr, tags: &[u8]) -> Vec<u8> {
+    /// The reply of whoever has the target, to the sender's hardware address (RFC 826), as an Ethernet frame with these tags.
+    pub(super) fn reply(&self, mac: MacAddr, tags: &[u8]) -> Vec<u8> {
         let mut packet = vec![0, 1, 8, 0, 6, 4];
         packet.extend(REPLY.to_be_bytes());
         for (mac, address) in [(mac, self.target), (self.sender_mac, self.sender)] {
             packet.extend(mac.0);
             packet.extend(super::write::octets(address));
         }
-        ethernet((to, mac), tags, 0x0806, &packet)
+        packet.extend(&self.rest);
+        ethernet((self.sender_mac, mac), tags, 0x0806, &packet)
     }
 }

@@ -122,7 +122,7 @@ impl Names {
 
 /// Which way each flow went: all of its packets go the same.
 #[derive(Debug, Default)]
-pub struct Flows(HashMap<Flow, (usize, [u8; 2])>);
+pub struct Flows(HashMap<Flow, (usize, Vec<u8>)>);
 
 /// Compares; a difference is told.
 pub fn compare(
@@ -144,17 +144,20 @@ pub fn compare(
         });
     };
     let Some(flow) = right.flow.as_ref().filter(|_| matches!(seen.verdict, Verdict::Forward(_))) else { return Ok(()) };
-    let port = match &right.allowed[way].fate {
-        Fate::Forward(_, Written { port_at: Some(at), .. }) => [seen.bytes[*at], seen.bytes[*at + 1]],
-        _ => [0, 0],
-    };
-    let before = *flows.0.entry(flow.clone()).or_insert((way, port));
-    if before == (way, port) {
+    // What the flow decides: the member, the tunnel's source port, and its flow label.
+    let mut decided = Vec::new();
+    if let Fate::Forward(_, Written { port_at, label_at, .. }) = &right.allowed[way].fate {
+        let free = port_at.iter().chain(label_at);
+        decided.extend(free.flat_map(|at| seen.bytes[*at..*at + 2].to_vec()));
+    }
+    let now = (way, decided);
+    let before = flows.0.entry(flow.clone()).or_insert_with(|| now.clone());
+    if *before == now {
         return Ok(());
     }
     Err(Mismatch {
         kind: format!("{}: a flow on two ways", entry.name()),
-        text: format!("{flow:?} went {before:?}, and goes {:?}\n{}", (way, port), describe(right, seen, "flow")),
+        text: format!("{flow:?} went {before:?}, and goes {now:?}\n{}", describe(right, seen, "flow")),
     })
 }
 
@@ -198,6 +201,11 @@ fn bytes_differ(written: &Written, got: &[u8]) -> Option<String> {
             return Some("tunnel source port".into());
         }
         want[at..at + 2].copy_from_slice(port);
+    }
+    if let Some(at) = written.label_at
+        && let Some(label) = got.get(at..at + 2).filter(|_| at + 2 <= want.len())
+    {
+        want[at..at + 2].copy_from_slice(label);
     }
     if want == got {
         return None;

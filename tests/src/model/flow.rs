@@ -30,7 +30,7 @@ impl Flow {
         Self {
             gateway: gateway.number,
             addresses: (packet.source, packet.destination),
-            protocol: (mode != HashMode::L3).then_some(packet.protocol),
+            protocol: (mode != HashMode::L3).then_some(packet.carries),
             ports: ports.copied(),
         }
     }

@@ -1,6 +1,5 @@
 //! From a packet that may be sent on to the frame that leaves (design, what a packet meets, steps 6 to 11).
 
-use border_gw_common::net::MacAddr;
 use border_gw_common::verdict::DropReason;
 
 use super::flow::Flow;
@@ -8,7 +7,7 @@ use super::icmp::{self, Voice};
 use super::ip::Packet;
 use super::world::{Gateway, OnLine, To, Tunnel, World};
 use super::write::{Ends, Written, ether_type, ethernet, tags, tunnel};
-use super::{Fate, Judgement, Outcome, Scope, mss};
+use super::{Fate, Judgement, Outcome, Scope, mss, screen};
 
 /// Where a packet came from, by the place in its border gateway's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +25,6 @@ pub(super) struct Request<'a> {
     pub(super) asked: Packet,
     /// As it goes on; only a tunnel's mark of congestion makes a difference yet.
     pub(super) packet: Packet,
-    /// To which Ethernet address it came.
-    pub(super) to: MacAddr,
     /// The frame that carries an error to its sender.
     pub(super) tell: Box<dyn Fn(&[u8]) -> Written + 'a>,
 }
@@ -43,6 +40,14 @@ impl Request<'_> {
 
     /// Drops it, and tells the sender where RFCs say so.
     pub(super) fn refuse(&self, reason: DropReason, mtu: u16) -> Fate {
+        // Nobody is told anything there, or about it (RFC 1812, section 4.3.2.7; RFC 4443, section 2.4 (e)).
+        if !screen::is_host(self.asked.source) || !screen::is_host(self.asked.destination) {
+            return Fate::Drop(reason);
+        }
+        // Spoofed from us, or from an address that no host has.
+        if reason == DropReason::SourceInvalid && self.is_ours(self.asked.source) {
+            return Fate::Drop(DropReason::MartianSource);
+        }
         let v6 = |own: &std::net::IpAddr| own.is_ipv6();
         let voice = match self.from {
             From::Vif(place) => {
@@ -54,10 +59,19 @@ impl Request<'_> {
                 Voice { v4: vpc.error_v4, v6: vpc.routers.iter().copied().find(v6) }
             }
         };
-        match icmp::error(&self.asked, self.to, reason, mtu, &voice) {
+        // Once the tunnel's mark is carried over, it stays: RFC 1812, section 4.3.2.3, lets a router leave in the quoted header what it
+        // changed before.
+        let late = matches!(reason, DropReason::NextHopDead | DropReason::TooBig);
+        let about = if late { &self.packet } else { &self.asked };
+        match icmp::error(about, reason, mtu, &voice) {
             Some(error) => Fate::Refuse(reason, (self.tell)(&error)),
             None => Fate::Drop(reason),
         }
+    }
+
+    fn is_ours(&self, address: std::net::IpAddr) -> bool {
+        let to = self.gateway.route(address).map(|route| &route.to);
+        matches!(to, Some(To::Own(_) | To::Router(_) | To::Nobody))
     }
 
     /// Refused, whichever way it would have gone.
@@ -69,8 +83,8 @@ impl Request<'_> {
         Judgement::drop(self.scope(), reason)
     }
 
-    /// Steps 6 to 11.
-    pub(super) fn forward(self) -> Judgement {
+    /// Steps 6 to 11. `mark` is what the tunnel did to the packet's class; none where the packet cannot carry that.
+    pub(super) fn forward(mut self, mark: impl FnOnce(u8) -> Option<u8>) -> Judgement {
         if self.asked.ttl <= 1 {
             return self.refused(DropReason::TtlExpired);
         }
@@ -78,11 +92,16 @@ impl Request<'_> {
             return self.refused(DropReason::NoRoute);
         };
         match &route.to {
-            To::Own(_) | To::Router(_) | To::Nobody => self.dropped(DropReason::MartianDestination),
             To::Lines(_) if matches!(self.from, From::Vif(_)) && !self.gateway.transit => {
-                self.refused(DropReason::Transit)
+                return self.refused(DropReason::Transit);
             }
-            To::Vpc(place, _) if self.from == From::Vpc(*place) => self.dropped(DropReason::Hairpin),
+            To::Vpc(place, _) if self.from == From::Vpc(*place) => return self.dropped(DropReason::Hairpin),
+            _ => {}
+        }
+        let Some(class) = mark(self.asked.class()) else { return self.dropped(DropReason::Congestion) };
+        self.packet.set_class(class);
+        match &route.to {
+            To::Own(_) | To::Router(_) | To::Nobody => self.dropped(DropReason::MartianDestination),
             To::Lines(ways) => self.by(ways, |request, way| request.on_line(way)),
             To::Vpc(place, ways) => self.by(ways, |request, way| request.in_tunnel(*place, way)),
         }

@@ -12,6 +12,8 @@ pub(super) struct Frame<'a> {
     pub(super) tags: Vec<(u16, u16)>,
     pub(super) ether_type: u16,
     pub(super) payload: &'a [u8],
+    /// The tags, as they came.
+    pub(super) tag_bytes: Vec<u8>,
     /// Where the payload starts.
     pub(super) at: usize,
 }
@@ -25,6 +27,7 @@ pub(super) fn untagged(frame: &[u8]) -> Result<Frame<'_>, DropReason> {
         tags: Vec::new(),
         ether_type: header.ether_type().0,
         payload: &frame[14..],
+        tag_bytes: Vec::new(),
         at: 14,
     })
 }
@@ -38,6 +41,11 @@ pub(super) fn tagged(frame: &[u8]) -> Result<Frame<'_>, DropReason> {
         }
         let Ok(tag) = SingleVlanSlice::from_slice(read.payload) else { return Err(DropReason::Truncated) };
         read.tags.push((read.ether_type, tag.vlan_identifier().value()));
+        // The identifier 0 names no VLAN (IEEE 802.1Q, table 9-2): nobody owns a tag with one inside.
+        if read.tags.len() == 2 && read.tags[1].1 == 0 {
+            return Err(DropReason::UnknownVlan);
+        }
+        read.tag_bytes = frame[12..read.at + 2].to_vec();
         read.ether_type = tag.ether_type().0;
         read.payload = &read.payload[4..];
         read.at += 4;

@@ -4,8 +4,9 @@ use border_gw_common::verdict::DropReason;
 
 use super::forward::tunnelled;
 use super::frame;
-use super::ip;
-use super::world::{Gateway, To, World};
+use super::ip::{self, Place};
+use super::screen;
+use super::world::{Gateway, To, Tunnel, World};
 use super::write::{ethernet, tags};
 use super::{Fate, Judgement, Outcome, Scope};
 
@@ -23,9 +24,13 @@ pub(super) fn host(world: &World, ifindex: u32, bytes: &[u8]) -> Judgement {
 fn judged(world: &World, ifindex: u32, bytes: &[u8]) -> Result<Vec<Fate>, DropReason> {
     for gateway in &world.gateways {
         for vif in &gateway.vifs {
-            let Some((port, mac)) = vif.port.filter(|_| vif.veth == ifindex) else { continue };
+            let Some((port, _)) = vif.port.filter(|_| vif.veth == ifindex) else { continue };
+            if !vif.enabled {
+                return Err(DropReason::VifDown);
+            }
             let frame = frame::untagged(bytes)?;
-            let bytes = ethernet((frame.to, mac), &tags(vif), frame.ether_type, frame.payload);
+            // The kernel's interface has the port's Ethernet address.
+            let bytes = ethernet((frame.to, frame.from), &tags(vif), frame.ether_type, frame.payload);
             return Ok(vec![Fate::Forward(port, bytes.into())]);
         }
         if let Some(place) = gateway.vpcs.iter().position(|vpc| vpc.veth == Some(ifindex)) {
@@ -35,19 +40,27 @@ fn judged(world: &World, ifindex: u32, bytes: &[u8]) -> Result<Vec<Fate>, DropRe
     Err(DropReason::UnknownHostPort)
 }
 
-/// Looked up and tunnelled, as it is.
+/// Looked up and tunnelled, as it is. The design is silent: tags, which the kernel never has there, come off.
 fn toward_vpc(world: &World, gateway: &Gateway, place: usize, bytes: &[u8]) -> Result<Vec<Fate>, DropReason> {
-    let frame = frame::untagged(bytes)?;
-    let packet = ip::read(frame.ether_type, frame.payload, frame.at)?;
-    let route = gateway.route(packet.destination);
-    let Some(To::Vpc(vpc, ways)) = route.map(|route| &route.to) else {
-        return Err(DropReason::KernelNotForwarded);
-    };
+    let frame = frame::tagged(bytes)?;
+    let packet = ip::read(frame.ether_type, Place { frame: bytes, at: frame.at, end: bytes.len() })?;
+    if !screen::is_host(packet.destination) {
+        return Err(DropReason::Multicast);
+    }
+    let route = gateway.route(packet.destination).ok_or(DropReason::NoRoute)?;
+    let To::Vpc(vpc, ways) = &route.to else { return Err(DropReason::KernelNotForwarded) };
     if *vpc != place {
         return Err(DropReason::KernelNotForwarded);
     }
     if ways.is_empty() {
         return Err(DropReason::NextHopDead);
     }
-    Ok(ways.iter().map(|way| Fate::Forward(way.ifindex, tunnelled(world, gateway, place, way, &packet))).collect())
+    let fate = |way: &Tunnel| {
+        if packet.bytes.len() > usize::from(way.mtu) {
+            Fate::Drop(DropReason::TooBig)
+        } else {
+            Fate::Forward(way.ifindex, tunnelled(world, gateway, place, way, &packet))
+        }
+    };
+    Ok(ways.iter().map(fate).collect())
 }

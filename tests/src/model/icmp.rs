@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use border_gw_common::net::MacAddr;
 use border_gw_common::verdict::DropReason;
 
 use super::ip::{ICMP_V6, Packet};
@@ -20,10 +19,10 @@ pub(super) struct Voice {
     pub(super) v6: Option<IpAddr>,
 }
 
-/// The error about a packet that came to this Ethernet address; none where RFCs want silence, or there is no voice.
-pub(super) fn error(packet: &Packet, to: MacAddr, reason: DropReason, mtu: u16, voice: &Voice) -> Option<Vec<u8>> {
+/// The error about a packet; none where RFCs want silence, or there is no voice.
+pub(super) fn error(packet: &Packet, reason: DropReason, mtu: u16, voice: &Voice) -> Option<Vec<u8>> {
     let (kind, code) = message(packet.is_v4(), reason)?;
-    if to.is_multicast() || wants_silence(packet) {
+    if wants_silence(packet) {
         return None;
     }
     let longest = if packet.is_v4() { LONGEST.0 - 28 } else { LONGEST.1 - 48 };
@@ -83,13 +82,14 @@ fn message(is_v4: bool, reason: DropReason) -> Option<(u8, u8)> {
 }
 
 /// RFC 1812, section 4.3.2.7; RFC 4443, section 2.4 (e): nothing about errors, about fragments but the first, and about what may
-/// be an error but does not tell.
+/// be an error: of IPv4 all types that are no query or answer (RFC 1122, section 3.2.2, and IANA's list).
 fn wants_silence(packet: &Packet) -> bool {
-    if packet.is_v4() {
-        if matches!(packet.fragment, Some((1.., _))) {
-            return true;
-        }
-        return packet.protocol == 1 && packet.icmp_type().is_none_or(|kind| matches!(kind, 3 | 4 | 5 | 11 | 12));
+    if packet.is_later_fragment() {
+        return true;
     }
-    packet.protocol == ICMP_V6 && packet.icmp_type().is_none_or(|kind| kind < 128 || kind == 137)
+    let kind = packet.icmp_type();
+    if packet.is_v4() {
+        return kind.is_some_and(|kind| !matches!(kind, 0 | 8 | 9 | 10 | 13..=18 | 42 | 43));
+    }
+    kind.is_some_and(|kind| kind < 128)
 }

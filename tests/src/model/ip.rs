@@ -30,6 +30,8 @@ pub(super) struct Packet {
     pub(super) fragment: Option<(u16, bool)>,
     /// IPv6: numbers of the extension headers.
     pub(super) extensions: Vec<u8>,
+    /// What the datagram's fragments all say that they carry: the number in the fragment header (RFC 8200, section 4.5).
+    pub(super) carries: u8,
 }
 
 impl Packet {
@@ -37,9 +39,14 @@ impl Packet {
         self.source.is_ipv4()
     }
 
+    /// A fragment that does not hold the transport header.
+    pub(super) fn is_later_fragment(&self) -> bool {
+        matches!(self.fragment, Some((1.., _)))
+    }
+
     /// The transport message, where its header is here.
     pub(super) fn message(&self) -> &[u8] {
-        if matches!(self.fragment, Some((1.., _))) { &[] } else { &self.bytes[self.transport..] }
+        if self.is_later_fragment() { &[] } else { &self.bytes[self.transport..] }
     }
 
     /// Type of an ICMP or `ICMPv6` message.
@@ -83,33 +90,48 @@ impl Packet {
     }
 }
 
-/// Reads the payload of a frame, which starts at `at` there.
-pub(super) fn read(ether_type: u16, payload: &[u8], at: usize) -> Result<Packet, DropReason> {
+/// Where a packet stands in its frame.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) frame: &'a [u8],
+    /// Where it starts.
+    pub(super) at: usize,
+    /// What it may not reach beyond: the end of the frame, or of the tunnel's packet.
+    pub(super) end: usize,
+}
+
+impl Place<'_> {
+    fn header<const N: usize>(&self) -> Result<&[u8; N], DropReason> {
+        self.frame.get(self.at..).and_then(|bytes| bytes.first_chunk()).ok_or(DropReason::Truncated)
+    }
+}
+
+/// Reads the packet that stands there.
+pub(super) fn read(ether_type: u16, place: Place<'_>) -> Result<Packet, DropReason> {
     match ether_type {
-        0x0800 => read_v4(payload),
-        0x86dd => read_v6(payload, at),
+        0x0800 => read_v4(place),
+        0x86dd => read_v6(place),
         _ => Err(DropReason::EtherType),
     }
 }
 
-fn read_v4(payload: &[u8]) -> Result<Packet, DropReason> {
-    if payload.len() < 20 {
-        return Err(DropReason::Truncated);
-    }
-    let header_len = usize::from(payload[0] & 0xf) * 4;
-    let total_len = usize::from(u16::from_be_bytes([payload[2], payload[3]]));
-    if payload[0] >> 4 != 4 {
+fn read_v4(place: Place<'_>) -> Result<Packet, DropReason> {
+    let fixed = place.header::<20>()?;
+    let header_len = usize::from(fixed[0] & 0xf) * 4;
+    let total_len = usize::from(u16::from_be_bytes([fixed[2], fixed[3]]));
+    if fixed[0] >> 4 != 4 {
         return Err(DropReason::IpVersion);
     }
-    if header_len < 20 {
+    if header_len < 20 || total_len < header_len {
         return Err(DropReason::IpHeaderLength);
     }
-    if total_len > payload.len() || total_len < header_len {
+    if place.at + total_len > place.end {
         return Err(DropReason::IpTotalLength);
     }
-    let Ok(header) = Ipv4HeaderSlice::from_slice(payload) else { return Err(DropReason::IpHeaderLength) };
+    let bytes = &place.frame[place.at..place.at + total_len];
+    let Ok(header) = Ipv4HeaderSlice::from_slice(bytes) else { return Err(DropReason::IpHeaderLength) };
     // Right when all words add up to ones (RFC 1071, section 1): a field of zeros or of ones may both be that.
-    if super::sum::sum(&payload[..header_len]) != 0xffff {
+    if super::sum::sum(&bytes[..header_len]) != 0xffff {
         return Err(DropReason::IpChecksum);
     }
     options::check_v4(header.options())?;
@@ -120,23 +142,22 @@ fn read_v4(payload: &[u8]) -> Result<Packet, DropReason> {
         destination: header.destination_addr().into(),
         ttl: header.ttl(),
         protocol: header.protocol().0,
+        carries: header.protocol().0,
         transport: header_len,
         fragment: (offset != 0 || more).then_some((offset, more)),
         extensions: Vec::new(),
-        bytes: payload[..total_len].to_vec(),
+        bytes: bytes.to_vec(),
     })
 }
 
-fn read_v6(payload: &[u8], at: usize) -> Result<Packet, DropReason> {
-    if payload.len() < 40 {
-        return Err(DropReason::Truncated);
-    }
-    if payload[0] >> 4 != 6 {
+fn read_v6(place: Place<'_>) -> Result<Packet, DropReason> {
+    let fixed = place.header::<40>()?;
+    if fixed[0] >> 4 != 6 {
         return Err(DropReason::IpVersion);
     }
-    let Ok(header) = Ipv6HeaderSlice::from_slice(payload) else { return Err(DropReason::Truncated) };
+    let Ok(header) = Ipv6HeaderSlice::from_slice(fixed) else { return Err(DropReason::Truncated) };
     let total_len = 40 + usize::from(header.payload_length());
-    if total_len > payload.len() {
+    if place.at + total_len > place.end {
         return Err(DropReason::IpTotalLength);
     }
     let mut packet = Packet {
@@ -144,50 +165,61 @@ fn read_v6(payload: &[u8], at: usize) -> Result<Packet, DropReason> {
         destination: header.destination_addr().into(),
         ttl: header.hop_limit(),
         protocol: header.next_header().0,
+        carries: header.next_header().0,
         transport: 40,
         fragment: None,
         extensions: Vec::new(),
-        bytes: payload[..total_len].to_vec(),
+        bytes: place.frame[place.at..place.at + total_len].to_vec(),
     };
-    walk(&mut packet, at)?;
+    walk(&mut packet, place)?;
     Ok(packet)
 }
 
-/// Goes along the extension headers (RFC 8200, section 4; RFC 7045, section 1).
-fn walk(packet: &mut Packet, at: usize) -> Result<(), DropReason> {
-    while matches!(packet.protocol, 0 | 43 | 44 | 51 | 60 | 135 | 139 | 140) {
-        if packet.extensions.len() == MOST_EXTENSIONS || at + packet.transport > LAST_START {
+/// Goes along the extension headers (RFC 8200, section 4): hop-by-hop options, routing, fragment, authentication, destination options.
+/// What is encrypted is not looked into.
+///
+/// The design is silent about the name of what has several faults: a header is named for what is wrong with it, and their number
+/// and the end of the packet come after that. What a header says that stands behind its packet is read where the frame goes on.
+fn walk(packet: &mut Packet, place: Place<'_>) -> Result<(), DropReason> {
+    while !packet.is_later_fragment() && matches!(packet.protocol, 0 | 43 | 44 | 51 | 60) {
+        let start = place.at + packet.transport;
+        if start > LAST_START && packet.transport < packet.bytes.len() {
             return Err(DropReason::ExtensionHeaders);
         }
-        let Some(header) = packet.bytes.get(packet.transport..packet.transport + 8) else {
-            return Err(DropReason::Truncated);
-        };
+        let here = Place { at: start, ..place };
+        let header = here.header::<4>().ok().filter(|_| start <= LAST_START).ok_or(DropReason::Truncated)?;
         let len = match packet.protocol {
             44 => 8,
             // RFC 4302, section 2.2: in words of four bytes, less two.
             51 => (usize::from(header[1]) + 2) * 4,
+            43 if header[2] == 0 => return Err(DropReason::SourceRoute),
             _ => (usize::from(header[1]) + 1) * 8,
         };
-        if packet.protocol == 43 && header[2] == 0 {
-            return Err(DropReason::SourceRoute);
+        if packet.extensions.len() == MOST_EXTENSIONS {
+            return Err(DropReason::ExtensionHeaders);
         }
         packet.extensions.push(packet.protocol);
+        if packet.fragment.is_none() {
+            packet.carries = header[0];
+        }
         if packet.protocol == 44 {
             let field = u16::from_be_bytes([header[2], header[3]]);
             packet.fragment = Some((field >> 3, field & 1 != 0));
         }
         packet.protocol = header[0];
         packet.transport += len;
-        if packet.transport > packet.bytes.len() {
-            return Err(DropReason::Truncated);
-        }
-        if matches!(packet.fragment, Some((1.., _))) {
-            // What follows is no header, but the middle of something.
-            return Ok(());
-        }
     }
-    if packet.protocol == ICMP_V6 && at + packet.transport > LAST_START {
-        return Err(DropReason::ExtensionHeaders);
+    if packet.transport > packet.bytes.len() { Err(DropReason::IpTotalLength) } else { Ok(()) }
+}
+
+/// Whether type, code and checksum of an ICMP message are there, where they should be.
+pub(super) fn has_icmp_header(packet: &Packet, at: usize) -> Result<(), DropReason> {
+    let number = if packet.is_v4() { 1 } else { ICMP_V6 };
+    if packet.protocol != number || packet.is_later_fragment() {
+        return Ok(());
     }
-    Ok(())
+    if packet.message().len() < 4 {
+        return Err(DropReason::IpTotalLength);
+    }
+    if at + packet.transport > LAST_START { Err(DropReason::ExtensionHeaders) } else { Ok(()) }
 }

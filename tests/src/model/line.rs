@@ -7,15 +7,19 @@ use border_gw_common::verdict::DropReason;
 
 use super::forward::{From, Request};
 use super::frame::{self, Frame};
-use super::ip::{self, Packet};
-use super::neighbor::{self, Neighbor};
+use super::ip::{self, Packet, Place};
+use super::neighbor::{self, ADVERTISEMENT, SOLICITATION};
 use super::screen::{self, Cast};
-use super::world::{Gateway, Vif, World, ends};
-use super::write::{Written, ether_type, ethernet, tags};
+use super::world::{Gateway, To, Vif, World, ends};
+use super::write::{Written, ether_type, ethernet};
 use super::{Fate, Judgement, Scope, answer};
 
-/// Reserved for protocols of the link itself (IEEE 802.1Q, table 8-1).
+/// Groups reserved for protocols of the link itself (IEEE 802.1Q, table 8-1), but for the last four bits.
 const LINK_CONTROL: [u8; 5] = [0x01, 0x80, 0xc2, 0x00, 0x00];
+/// Those protocols: slow ones (LACP), port access control, LLDP, connectivity faults; and all that is 802.2 (spanning tree).
+const CONTROL_TYPES: [u16; 4] = [0x8809, 0x888e, 0x88cc, 0x8902];
+/// Smallest `EtherType`; what is smaller is the length of an 802.2 frame.
+const SMALLEST_TYPE: u16 = 0x0600;
 
 /// A virtual interface, and its border gateway.
 struct Line<'a> {
@@ -24,6 +28,7 @@ struct Line<'a> {
     place: usize,
     vif: &'a Vif,
     mac: MacAddr,
+    bytes: &'a [u8],
     frame: Frame<'a>,
 }
 
@@ -34,14 +39,15 @@ pub(super) fn line(world: &World, ifindex: u32, bytes: &[u8]) -> Judgement {
         Err(reason) => return Judgement::drop(Scope::Program, reason),
     };
     if frame.tags.is_empty() {
-        let control = frame.to.0[..5] == LINK_CONTROL && frame.to.0[5] < 16;
+        let known = frame.ether_type < SMALLEST_TYPE || CONTROL_TYPES.contains(&frame.ether_type);
+        let control = known && frame.to.0[..5] == LINK_CONTROL && frame.to.0[5] < 16;
         let fate = if control { Fate::Pass } else { Fate::Drop(DropReason::Untagged) };
         return Judgement::one(Scope::Program, fate);
     }
     for gateway in &world.gateways {
         for (place, vif) in gateway.vifs.iter().enumerate() {
             if let Some((_, mac)) = vif.port.filter(|(port, _)| *port == ifindex && owns(vif, &frame.tags)) {
-                return Line { world, gateway, place, vif, mac, frame }.judge();
+                return Line { world, gateway, place, vif, mac, bytes, frame }.judge();
             }
         }
     }
@@ -61,8 +67,12 @@ enum Source {
     Peer,
     /// Another address of the link.
     Link,
-    /// Behind the customer's router.
-    Routed,
+    /// Covered by a prefix accepted from the virtual interface.
+    Accepted,
+    /// Anybody else, where sources are not validated.
+    Any,
+    /// A neighbour that has told no address of its own.
+    LinkLocal,
     /// Ours, or nobody's.
     Martian,
     /// Nobody who may speak here.
@@ -85,16 +95,17 @@ impl Line<'_> {
         if !self.vif.enabled {
             return Err(DropReason::VifDown);
         }
-        if self.frame.from.is_multicast() {
-            return Err(DropReason::GroupSource);
-        }
         if self.frame.to != self.mac && !self.frame.to.is_multicast() {
             return Err(DropReason::WrongMac);
+        }
+        if self.frame.from.is_multicast() {
+            return Err(DropReason::GroupSource);
         }
         if self.frame.ether_type == 0x0806 {
             return self.arp();
         }
-        let packet = ip::read(self.frame.ether_type, self.frame.payload, self.frame.at)?;
+        let place = Place { frame: self.bytes, at: self.frame.at, end: self.bytes.len() };
+        let packet = ip::read(self.frame.ether_type, place)?;
         self.packet(packet)
     }
 
@@ -116,10 +127,10 @@ impl Line<'_> {
     fn arp(&self) -> Result<Judgement, DropReason> {
         let arp = answer::read(self.frame.payload)?;
         match self.source(arp.sender) {
-            Source::Peer if arp.is_request && !self.is_own(arp.target) => Err(DropReason::NeighborNotForUs),
             Source::Peer => Ok(self.punt()),
-            Source::Routed if arp.is_request && self.is_own(arp.target) => {
-                Ok(self.answer(arp.reply(self.frame.from, self.mac, &tags(self.vif))))
+            // The tags are those of the question, priority and all: the design is silent.
+            Source::Accepted if arp.is_request && self.is_own(arp.target) => {
+                Ok(self.answer(arp.reply(self.mac, &self.frame.tag_bytes)))
             }
             _ => Err(DropReason::ArpStranger),
         }
@@ -128,6 +139,9 @@ impl Line<'_> {
     /// Step 4.
     fn source(&self, source: IpAddr) -> Source {
         let links = &self.vif.links;
+        if screen::is_link_local(source) {
+            return Source::LinkLocal;
+        }
         if links.iter().any(|link| link.own == source || ends(link.subnet).contains(&source)) {
             return Source::Martian;
         }
@@ -137,61 +151,76 @@ impl Line<'_> {
         if links.iter().any(|link| link.subnet.contains(&source)) {
             return Source::Link;
         }
-        let elsewhere = self.gateway.networks().any(|network| network.contains(&source));
-        let accepted = self.vif.accepted.iter().any(|prefix| prefix.contains(&source));
-        if elsewhere || self.vif.validates && !accepted { Source::Invalid } else { Source::Routed }
+        if self.gateway.networks().any(|network| network.contains(&source)) {
+            return Source::Invalid;
+        }
+        match (self.vif.accepted.iter().any(|prefix| prefix.contains(&source)), self.vif.validates) {
+            (true, _) => Source::Accepted,
+            (false, true) => Source::Invalid,
+            (false, false) => Source::Any,
+        }
     }
 
     /// Steps 3 to 5.
     fn packet(&self, packet: Packet) -> Result<Judgement, DropReason> {
-        let neighbor = neighbor::read(&packet);
-        if !(packet.source.is_unspecified() && matches!(neighbor, Ok(Some(Neighbor::Solicitation(_))))) {
-            screen::source(packet.source)?;
-        }
-        let cast = screen::destination(packet.destination, self.frame.to)?;
-        screen::message(&packet)?;
-        if let Some(neighbor) = neighbor? {
-            return self.neighbor(&packet, neighbor);
-        }
-        if screen::is_link_local(packet.source) {
-            return Err(DropReason::LinkLocalSource);
+        let cast = screen::screen(&packet, self.frame.at, self.frame.to)?;
+        if !packet.is_v4() && packet.icmp_type() == Some(SOLICITATION) {
+            return self.solicited(&packet);
         }
         let source = self.source(packet.source);
-        if source == Source::Martian {
-            return Err(DropReason::MartianSource);
+        match source {
+            Source::Martian => return Err(DropReason::MartianSource),
+            Source::Invalid => return Ok(self.request(packet).refused(DropReason::SourceInvalid)),
+            _ => {}
         }
-        let own = self.is_own(packet.destination) || packet.destination == screen::link_local(self.mac);
-        if source == Source::Invalid {
-            return Ok(self.request(packet).refused(DropReason::SourceInvalid));
+        let to_link_local = screen::is_link_local(packet.destination);
+        if cast == Cast::Link || packet.destination == screen::link_local(self.mac) {
+            return self.to_us(&packet, source, cast);
+        }
+        if to_link_local {
+            return Err(DropReason::MartianDestination);
+        }
+        match self.gateway.route(packet.destination).map(|route| &route.to) {
+            // The design is silent: the address of another line, or of a VPC's router, is the gateway's as well.
+            Some(To::Own(_) | To::Router(_)) => return self.to_us(&packet, source, cast),
+            Some(To::Nobody) => return Err(DropReason::MartianDestination),
+            _ => {}
+        }
+        if source == Source::LinkLocal {
+            return Err(DropReason::LinkLocalSource);
+        }
+        Ok(self.request(packet).forward(Some))
+    }
+
+    /// Step 5, and decision 1.
+    fn to_us(&self, packet: &Packet, source: Source, cast: Cast) -> Result<Judgement, DropReason> {
+        if !packet.is_v4() && packet.icmp_type() == Some(ADVERTISEMENT) {
+            let target = neighbor::target(packet)?;
+            let about_peer = self.vif.links.iter().any(|link| link.peer == target);
+            return if about_peer { Ok(self.punt()) } else { Err(DropReason::StrangerOnLink) };
         }
         match (source, cast) {
-            (Source::Peer, Cast::Link) => Ok(self.punt()),
-            (_, Cast::Link) => Err(DropReason::StrangerOnLink),
-            (Source::Link, Cast::One) if own => Err(DropReason::StrangerOnLink),
-            (_, Cast::One) if own => Ok(self.punt()),
-            _ if screen::is_link_local(packet.destination) => Err(DropReason::MartianDestination),
-            _ => Ok(self.request(packet).forward()),
+            (Source::LinkLocal, _) => Err(DropReason::LinkLocalSource),
+            (Source::Peer, _) => Ok(self.punt()),
+            (Source::Link, _) | (_, Cast::Link) => Err(DropReason::StrangerOnLink),
+            _ => Ok(self.punt()),
         }
     }
 
-    /// Decision 1.
-    fn neighbor(&self, packet: &Packet, neighbor: Neighbor) -> Result<Judgement, DropReason> {
-        match neighbor {
-            Neighbor::Solicitation(target) => {
-                if !self.is_own(target) && target != screen::link_local(self.mac) {
-                    return Err(DropReason::NeighborNotForUs);
-                }
-                if self.source(packet.source) == Source::Martian {
-                    return Err(DropReason::MartianSource);
-                }
-                let macs = (self.frame.from, self.mac);
-                Ok(self.answer(neighbor::advertisement(packet, target, macs, &tags(self.vif))))
-            }
-            Neighbor::Advertisement(target) => {
-                let about_peer = self.vif.links.iter().any(|link| link.peer == target);
-                if about_peer { Ok(self.punt()) } else { Err(DropReason::StrangerOnLink) }
-            }
+    /// Decision 1: from a neighbour, also one without an address, for one of our addresses.
+    fn solicited(&self, packet: &Packet) -> Result<Judgement, DropReason> {
+        let target = neighbor::solicited(packet)?;
+        let source = self.source(packet.source);
+        let nobody = packet.source.is_unspecified();
+        // The design is silent: who is behind a router is no neighbour.
+        if !nobody && !matches!(source, Source::Peer | Source::Link | Source::LinkLocal) {
+            return Err(DropReason::SourceInvalid);
         }
+        if !self.is_own(target) && target != screen::link_local(self.mac) {
+            return Err(DropReason::NeighborNotForUs);
+        }
+        let macs = (self.frame.from, self.mac);
+        Ok(self.answer(neighbor::advertisement(packet, target, macs, &self.frame.tag_bytes)))
     }
 
     fn request(&self, packet: Packet) -> Request<'_> {
@@ -201,10 +230,9 @@ impl Line<'_> {
             from: From::Vif(self.place),
             asked: packet.clone(),
             packet,
-            to: self.frame.to,
             tell: Box::new(|error| {
                 let macs = (self.frame.from, self.mac);
-                Written::from(ethernet(macs, &tags(self.vif), ether_type(error), error))
+                Written::from(ethernet(macs, &self.frame.tag_bytes, ether_type(error), error))
             }),
         }
     }

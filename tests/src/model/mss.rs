@@ -44,20 +44,18 @@ fn option(segment: &[u8]) -> Option<usize> {
     }
     let options = segment.get(20..header_len)?;
     let (mut at, mut found) = (0, None);
-    while at < options.len() {
-        match options[at] {
-            END => break,
-            NO_OPERATION => at += 1,
-            kind => {
-                let len = usize::from(*options.get(at + 1)?);
-                if len < 2 || at + len > options.len() || kind == TCP_AO {
-                    return None;
-                }
-                if kind == MSS && len == 4 && found.is_none() {
-                    found = Some(20 + at + 2);
-                }
-                at += len;
+    // An option of interest has four bytes at least.
+    while at + 4 <= options.len() {
+        match (options[at], usize::from(options[at + 1])) {
+            (NO_OPERATION, _) => at += 1,
+            // The design is silent: what stands in front of the end, or of a fault, counts.
+            (END, _) | (_, 0 | 1) => break,
+            (TCP_AO, _) => return None,
+            (MSS, 4) if found.is_none() => {
+                found = Some(20 + at + 2);
+                at += 4;
             }
+            (_, len) => at += len,
         }
     }
     found

@@ -14,11 +14,13 @@ pub struct Written {
     pub bytes: Vec<u8>,
     /// Where the UDP source port of its tunnel stands: zeros here, and any dynamic port there (RFC 7348, section 5).
     pub port_at: Option<usize>,
+    /// Where the lower 16 bits of the flow label of its tunnel stand: zeros here, and any number there (RFC 6438).
+    pub label_at: Option<usize>,
 }
 
 impl From<Vec<u8>> for Written {
     fn from(bytes: Vec<u8>) -> Self {
-        Self { bytes, port_at: None }
+        Self { bytes, port_at: None, label_at: None }
     }
 }
 
@@ -92,5 +94,6 @@ pub(super) fn tunnel(ends: &Ends, class: u8, inner: &[u8]) -> Written {
     outer.extend([0x08, 0, 0, 0]);
     outer.extend((ends.vni << 8).to_be_bytes());
     outer.extend(inner);
-    Written { bytes: ethernet(ends.macs, &[], kind, &outer), port_at: Some(port_at) }
+    let label_at = ends.from.is_ipv6().then_some(16);
+    Written { bytes: ethernet(ends.macs, &[], kind, &outer), port_at: Some(port_at), label_at }
 }
