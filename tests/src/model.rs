@@ -24,7 +24,7 @@ mod sum;
 pub mod world;
 mod write;
 
-use border_gw_common::abi::Entry;
+use border_gw_common::abi::{AttachmentPolicer, Entry, VifPolicer};
 use border_gw_common::verdict::DropReason;
 
 pub use self::flow::Flow;
@@ -68,6 +68,19 @@ pub struct Outcome {
     pub fate: Fate,
     /// To whom it is counted as sent, and its bytes of IP.
     pub sent: Option<(Scope, u32)>,
+    /// Limiters that it takes from, beside the caps of what is sent on.
+    pub limits: Vec<(Limiter, u32)>,
+}
+
+/// A limiter of what is not sent on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Limiter {
+    /// One of a virtual interface, in packets.
+    Vif(String, VifPolicer),
+    /// One of an attachment, in packets.
+    Vpc(String, AttachmentPolicer),
+    /// That of the port with this index, in bytes of IP.
+    Port(u32),
 }
 
 /// What the model says of a packet.
@@ -81,7 +94,12 @@ pub struct Judgement {
 
 impl Judgement {
     fn one(scope: Scope, fate: Fate) -> Self {
-        Self { allowed: vec![Outcome { scope, fate, sent: None }], flow: None }
+        Self { allowed: vec![Outcome { scope, fate, sent: None, limits: Vec::new() }], flow: None }
+    }
+
+    fn limited(mut self, limiter: Limiter) -> Self {
+        self.allowed.iter_mut().for_each(|outcome| outcome.limits.push((limiter.clone(), 1)));
+        self
     }
 
     fn drop(scope: Scope, reason: DropReason) -> Self {

@@ -27,6 +27,10 @@ pub(super) fn read(payload: &[u8]) -> Result<Arp, DropReason> {
     if arp[..6] != [0, 1, 8, 0, 6, 4] || ![REQUEST, REPLY].contains(&operation) {
         return Err(DropReason::ArpMalformed);
     }
+    // Nobody has a group's address (IEEE 802.3, clause 3.2.3), and no answer goes to one: the design says never by broadcast.
+    if arp[8] & 1 != 0 {
+        return Err(DropReason::GroupSource);
+    }
     let mac = |at: usize| MacAddr([arp[at], arp[at + 1], arp[at + 2], arp[at + 3], arp[at + 4], arp[at + 5]]);
     let ip = |at: usize| Ipv4Addr::new(arp[at], arp[at + 1], arp[at + 2], arp[at + 3]).into();
     Ok(Arp { is_request: operation == REQUEST, sender_mac: mac(8), sender: ip(14), target: ip(24), rest: payload[28..].to_vec() })

@@ -6,13 +6,13 @@ use border_gw::intent::Intent;
 use border_gw::tables::Slots;
 use border_gw_common::abi::{
     Entry, Flow as Counted, INTO, OUT_OF, OWNER_ATTACHMENT, OWNER_VIF, Owner, Policer, TO_CUSTOMER, TO_VPC, VifPolicer,
-    attachment_scope, connection_policer, entry_scope, port_policer, vif_policer, vif_scope,
+    attachment_policer, attachment_scope, connection_policer, entry_scope, port_policer, vif_policer, vif_scope,
 };
 use border_gw_common::policer::cost;
 use border_gw_common::verdict::Verdict;
 
 use super::case::{Scene, dump};
-use super::{Fate, Flow, Judgement, Outcome, Scope, Written};
+use super::{Fate, Flow, Judgement, Limiter, Outcome, Scope, Written};
 
 /// First of the dynamic ports (RFC 6335, section 6), of which a tunnel's source port is one (RFC 7348, section 5).
 const DYNAMIC: u16 = 0xc000;
@@ -98,22 +98,32 @@ impl Names {
         from.into_iter().chain(to).map(|key| (key, counted)).collect()
     }
 
-    /// The caps that a packet is charged to: of virtual interfaces, their connections, and the port that it leaves by.
+    /// The caps that a packet is charged to (of virtual interfaces, their connections, and the port that it leaves by), and the
+    /// limiters of what is not sent on.
     fn charged(&self, outcome: &Outcome) -> BTreeMap<u32, u64> {
-        let (Some((to, bytes)), Fate::Forward(port, _)) = (&outcome.sent, &outcome.fate) else {
-            return BTreeMap::new();
-        };
-        let mut policers = vec![port_policer(self.ports[port])];
-        let ends = [(&outcome.scope, VifPolicer::ToVpc, TO_VPC), (to, VifPolicer::ToCustomer, TO_CUSTOMER)];
-        for (scope, cap, direction) in ends {
-            let Scope::Vif(name) = scope else { continue };
-            policers.push(vif_policer(self.slots.vifs[name], cap));
-            policers.push(connection_policer(self.slots.connections[&self.connections[name]], direction));
+        let mut takes = Vec::new();
+        if let (Some((to, bytes)), Fate::Forward(port, _)) = (&outcome.sent, &outcome.fate) {
+            takes.push((port_policer(self.ports[port]), *bytes));
+            let ends = [(&outcome.scope, VifPolicer::ToVpc, TO_VPC), (to, VifPolicer::ToCustomer, TO_CUSTOMER)];
+            for (scope, cap, direction) in ends {
+                let Scope::Vif(name) = scope else { continue };
+                takes.push((vif_policer(self.slots.vifs[name], cap), *bytes));
+                let connection = self.slots.connections[&self.connections[name]];
+                takes.push((connection_policer(connection, direction), *bytes));
+            }
         }
+        takes.extend(outcome.limits.iter().map(|(limiter, amount)| {
+            let policer = match limiter {
+                Limiter::Vif(name, which) => vif_policer(self.slots.vifs[name], *which),
+                Limiter::Vpc(name, which) => attachment_policer(self.slots.attachments[name], *which),
+                Limiter::Port(port) => port_policer(self.ports[port]),
+            };
+            (policer, *amount)
+        }));
         let mut charged = BTreeMap::new();
-        for policer in policers {
+        for (policer, amount) in takes {
             if let Some(config) = self.policers.get(&policer).filter(|config| config.cost != 0) {
-                *charged.entry(policer).or_default() += cost(config, *bytes);
+                *charged.entry(policer).or_default() += cost(config, amount);
             }
         }
         charged
@@ -185,8 +195,7 @@ fn differs(names: &Names, (entry, asked): (Entry, &[u8]), right: &Outcome, seen:
     if names.traffic(right) != seen.traffic {
         return Some("counted traffic".into());
     }
-    let limited = matches!(right.fate, Fate::Punt(..) | Fate::Answer(_) | Fate::Refuse(..));
-    if !limited && names.charged(right) != seen.charged {
+    if names.charged(right) != seen.charged {
         return Some(format!("charges: {:?} instead of {:?}", seen.charged, names.charged(right)));
     }
     None

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use border_gw_common::abi::AttachmentPolicer;
 use border_gw_common::net::MacAddr;
 use border_gw_common::verdict::DropReason;
 use etherparse::{Ipv4Header, Ipv6HeaderSlice, UdpHeaderSlice};
@@ -13,7 +14,7 @@ use super::neighbor::{self, SOLICITATION};
 use super::screen::{self, Cast};
 use super::world::{Gateway, To, Vpc, World};
 use super::write::{Ends, ether_type, ethernet, tunnel};
-use super::{Fate, Judgement, Scope, Written, answer};
+use super::{Fate, Judgement, Limiter, Scope, Written, answer};
 
 const UDP: u8 = 17;
 /// ECN (RFC 3168, section 5).
@@ -69,7 +70,7 @@ pub(super) fn fabric(world: &World, ifindex: u32, bytes: &[u8]) -> Judgement {
     for gateway in &world.gateways {
         for (place, vpc) in gateway.vpcs.iter().enumerate() {
             if vpc.vni == vni && vpc.veth.is_some() {
-                return Inside { world, gateway, place, vpc, outer }.judge();
+                return Inside { world, gateway, place, vpc, ingress: ifindex, outer }.judge();
             }
         }
     }
@@ -131,6 +132,7 @@ struct Inside<'a> {
     gateway: &'a Gateway,
     place: usize,
     vpc: &'a Vpc,
+    ingress: u32,
     outer: Outer<'a>,
 }
 
@@ -253,7 +255,8 @@ impl Inside<'_> {
         packet.set_class(class);
         let bytes = &self.outer.frame[..self.outer.end];
         let frame = [&bytes[self.inner()..at], &packet.bytes, &bytes[at + packet.bytes.len()..]].concat();
-        Ok(Judgement::one(self.scope(), Fate::Punt(self.vpc.veth.unwrap_or(0), frame.into())))
+        let punted = Judgement::one(self.scope(), Fate::Punt(self.vpc.veth.unwrap_or(0), frame.into()));
+        Ok(punted.limited(Limiter::Vpc(self.vpc.name.clone(), AttachmentPolicer::Punt)))
     }
 
     fn solicited(&self, frame: &Frame<'_>, packet: &Packet) -> Result<Judgement, DropReason> {
@@ -275,6 +278,7 @@ impl Inside<'_> {
             world: self.world,
             gateway: self.gateway,
             from: From::Vpc(self.place),
+            ingress: self.ingress,
             asked: packet.clone(),
             packet,
             tell: Box::new(move |error| {

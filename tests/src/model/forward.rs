@@ -1,5 +1,6 @@
 //! From a packet that may be sent on to the frame that leaves (design, what a packet meets, steps 6 to 11).
 
+use border_gw_common::abi::{AttachmentPolicer, VifPolicer};
 use border_gw_common::verdict::DropReason;
 
 use super::flow::Flow;
@@ -7,7 +8,7 @@ use super::icmp::{self, Voice};
 use super::ip::Packet;
 use super::world::{Gateway, OnLine, To, Tunnel, World};
 use super::write::{Ends, Written, ether_type, ethernet, tags, tunnel};
-use super::{Fate, Judgement, Outcome, Scope, mss, screen};
+use super::{Fate, Judgement, Limiter, Outcome, Scope, mss, screen};
 
 /// Where a packet came from, by the place in its border gateway's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub(super) struct Request<'a> {
     pub(super) world: &'a World,
     pub(super) gateway: &'a Gateway,
     pub(super) from: From,
+    /// The port by which it came, and by which an error leaves.
+    pub(super) ingress: u32,
     /// As it came.
     pub(super) asked: Packet,
     /// As it goes on; only a tunnel's mark of congestion makes a difference yet.
@@ -39,14 +42,14 @@ impl Request<'_> {
     }
 
     /// Drops it, and tells the sender where RFCs say so.
-    pub(super) fn refuse(&self, reason: DropReason, mtu: u16) -> Fate {
+    fn refuse(&self, reason: DropReason, mtu: u16) -> Outcome {
         // Nobody is told anything there, or about it (RFC 1812, section 4.3.2.7; RFC 4443, section 2.4 (e)).
         if !screen::is_host(self.asked.source) || !screen::is_host(self.asked.destination) {
-            return Fate::Drop(reason);
+            return self.ends(Fate::Drop(reason));
         }
         // Spoofed from us, or from an address that no host has.
         if reason == DropReason::SourceInvalid && self.is_ours(self.asked.source) {
-            return Fate::Drop(DropReason::MartianSource);
+            return self.ends(Fate::Drop(DropReason::MartianSource));
         }
         let v6 = |own: &std::net::IpAddr| own.is_ipv6();
         let voice = match self.from {
@@ -63,10 +66,20 @@ impl Request<'_> {
         // changed before.
         let late = matches!(reason, DropReason::NextHopDead | DropReason::TooBig);
         let about = if late { &self.packet } else { &self.asked };
-        match icmp::error(about, reason, mtu, &voice) {
-            Some(error) => Fate::Refuse(reason, (self.tell)(&error)),
-            None => Fate::Drop(reason),
-        }
+        let Some(error) = icmp::error(about, reason, mtu, &voice) else { return self.ends(Fate::Drop(reason)) };
+        let which = reason == DropReason::TooBig;
+        let limiter = match self.scope() {
+            Scope::Vif(name) => Limiter::Vif(name, if which { VifPolicer::TooBig } else { VifPolicer::Error }),
+            Scope::Vpc(name) if which => Limiter::Vpc(name, AttachmentPolicer::TooBig),
+            Scope::Vpc(name) => Limiter::Vpc(name, AttachmentPolicer::Error),
+            Scope::Program => unreachable!("a request is somebody's"),
+        };
+        let limits = vec![(limiter, 1), (Limiter::Port(self.ingress), error.len() as u32)];
+        Outcome { limits, ..self.ends(Fate::Refuse(reason, (self.tell)(&error))) }
+    }
+
+    fn ends(&self, fate: Fate) -> Outcome {
+        Outcome { scope: self.scope(), fate, sent: None, limits: Vec::new() }
     }
 
     fn is_ours(&self, address: std::net::IpAddr) -> bool {
@@ -76,7 +89,7 @@ impl Request<'_> {
 
     /// Refused, whichever way it would have gone.
     pub(super) fn refused(&self, reason: DropReason) -> Judgement {
-        Judgement::one(self.scope(), self.refuse(reason, 0))
+        Judgement { allowed: vec![self.refuse(reason, 0)], flow: None }
     }
 
     fn dropped(&self, reason: DropReason) -> Judgement {
@@ -117,11 +130,7 @@ impl Request<'_> {
     }
 
     fn too_big(&self, mtu: u16) -> Option<Outcome> {
-        (self.asked.bytes.len() > usize::from(mtu)).then(|| Outcome {
-            scope: self.scope(),
-            fate: self.refuse(DropReason::TooBig, mtu),
-            sent: None,
-        })
+        (self.asked.bytes.len() > usize::from(mtu)).then(|| self.refuse(DropReason::TooBig, mtu))
     }
 
     /// The packet as it leaves, but for what only the way out knows.
@@ -151,7 +160,7 @@ impl Request<'_> {
         let kind = ether_type(&packet.bytes);
         let bytes = ethernet(way.macs, &tags(vif), kind, &packet.bytes);
         let sent = Some((Scope::Vif(vif.name.clone()), packet.bytes.len() as u32));
-        Outcome { scope: self.scope(), fate: Fate::Forward(way.ifindex, bytes.into()), sent }
+        Outcome { sent, ..self.ends(Fate::Forward(way.ifindex, bytes.into())) }
     }
 
     fn in_tunnel(&self, vpc: usize, way: &Tunnel) -> Outcome {
@@ -161,7 +170,7 @@ impl Request<'_> {
         let packet = self.rewritten(way.mtu);
         let written = tunnelled(self.world, self.gateway, vpc, way, &packet);
         let sent = Some((Scope::Vpc(self.gateway.vpcs[vpc].name.clone()), packet.bytes.len() as u32));
-        Outcome { scope: self.scope(), fate: Fate::Forward(way.ifindex, written), sent }
+        Outcome { sent, ..self.ends(Fate::Forward(way.ifindex, written)) }
     }
 }
 

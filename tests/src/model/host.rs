@@ -14,7 +14,7 @@ use super::{Fate, Judgement, Outcome, Scope};
 pub(super) fn host(world: &World, ifindex: u32, bytes: &[u8]) -> Judgement {
     match judged(world, ifindex, bytes) {
         Ok(fates) => {
-            let outcome = |fate| Outcome { scope: Scope::Program, fate, sent: None };
+            let outcome = |fate| Outcome { scope: Scope::Program, fate, sent: None, limits: Vec::new() };
             Judgement { allowed: fates.into_iter().map(outcome).collect(), flow: None }
         }
         Err(reason) => Judgement::drop(Scope::Program, reason),

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use border_gw_common::abi::VifPolicer;
 use border_gw_common::net::MacAddr;
 use border_gw_common::verdict::DropReason;
 
@@ -12,7 +13,7 @@ use super::neighbor::{self, ADVERTISEMENT, SOLICITATION};
 use super::screen::{self, Cast};
 use super::world::{Gateway, To, Vif, World, ends};
 use super::write::{Written, ether_type, ethernet};
-use super::{Fate, Judgement, Scope, answer};
+use super::{Fate, Judgement, Limiter, Scope, answer};
 
 /// Groups reserved for protocols of the link itself (IEEE 802.1Q, table 8-1), but for the last four bits.
 const LINK_CONTROL: [u8; 5] = [0x01, 0x80, 0xc2, 0x00, 0x00];
@@ -109,15 +110,19 @@ impl Line<'_> {
         self.packet(packet)
     }
 
-    fn answer(&self, bytes: Vec<u8>) -> Judgement {
-        Judgement::one(self.scope(), Fate::Answer(bytes.into()))
+    fn answer(&self, bytes: Vec<u8>, limiter: VifPolicer) -> Judgement {
+        self.limited(Fate::Answer(bytes.into()), limiter)
     }
 
     /// To the kernel, as if it had come without tags.
-    fn punt(&self) -> Judgement {
+    fn punt(&self, limiter: VifPolicer) -> Judgement {
         let macs = (self.frame.to, self.frame.from);
         let bytes = ethernet(macs, &[], self.frame.ether_type, self.frame.payload);
-        Judgement::one(self.scope(), Fate::Punt(self.vif.veth, bytes.into()))
+        self.limited(Fate::Punt(self.vif.veth, bytes.into()), limiter)
+    }
+
+    fn limited(&self, fate: Fate, limiter: VifPolicer) -> Judgement {
+        Judgement::one(self.scope(), fate).limited(Limiter::Vif(self.vif.name.clone(), limiter))
     }
 
     fn is_own(&self, address: IpAddr) -> bool {
@@ -127,10 +132,11 @@ impl Line<'_> {
     fn arp(&self) -> Result<Judgement, DropReason> {
         let arp = answer::read(self.frame.payload)?;
         match self.source(arp.sender) {
-            Source::Peer => Ok(self.punt()),
-            // The tags are those of the question, priority and all: the design is silent.
-            Source::Accepted if arp.is_request && self.is_own(arp.target) => {
-                Ok(self.answer(arp.reply(self.mac, &self.frame.tag_bytes)))
+            Source::Peer => Ok(self.punt(VifPolicer::PuntNeighbor)),
+            // Decision 1: a source that the virtual interface may use. Without validation that is anybody who is a host. The tags are
+            // those of the question, priority and all: the design is silent.
+            Source::Accepted | Source::Any if screen::is_host(arp.sender) && arp.is_request && self.is_own(arp.target) => {
+                Ok(self.answer(arp.reply(self.mac, &self.frame.tag_bytes), VifPolicer::Answer))
             }
             _ => Err(DropReason::ArpStranger),
         }
@@ -197,13 +203,34 @@ impl Line<'_> {
         if !packet.is_v4() && packet.icmp_type() == Some(ADVERTISEMENT) {
             let target = neighbor::target(packet)?;
             let about_peer = self.vif.links.iter().any(|link| link.peer == target);
-            return if about_peer { Ok(self.punt()) } else { Err(DropReason::StrangerOnLink) };
+            let punt = || self.punt(VifPolicer::PuntNeighbor);
+            return if about_peer { Ok(punt()) } else { Err(DropReason::StrangerOnLink) };
         }
         match (source, cast) {
             (Source::LinkLocal, _) => Err(DropReason::LinkLocalSource),
-            (Source::Peer, _) => Ok(self.punt()),
+            (Source::Peer, Cast::One) => Ok(self.punt(self.class(packet))),
+            (Source::Peer, Cast::Link) => Ok(self.punt(VifPolicer::PuntRest)),
             (Source::Link, _) | (_, Cast::Link) => Err(DropReason::StrangerOnLink),
-            _ => Ok(self.punt()),
+            _ => Ok(self.punt(VifPolicer::PuntRest)),
+        }
+    }
+
+    /// The limiter of what a peer sends to an address of this line: BGP that is there, BGP that opens, BFD over one hop or more, and
+    /// the rest (RFC 4271, RFC 5881, RFC 5883).
+    fn class(&self, packet: &Packet) -> VifPolicer {
+        let message = packet.message();
+        let here = self.is_own(packet.destination) || screen::is_link_local(packet.destination);
+        if !here || packet.fragment.is_some() || message.len() < 14 {
+            return VifPolicer::PuntRest;
+        }
+        let port = |at: usize| u16::from_be_bytes([message[at], message[at + 1]]);
+        let bgp = packet.protocol == 6 && (port(0) == 179 || port(2) == 179);
+        match packet.protocol {
+            // SYN without ACK.
+            6 if bgp && message[13] & 0x12 == 0x02 => VifPolicer::PuntOpen,
+            6 if bgp => VifPolicer::PuntControl,
+            17 if matches!(port(2), 3784 | 4784) => VifPolicer::PuntBfd,
+            _ => VifPolicer::PuntRest,
         }
     }
 
@@ -220,7 +247,8 @@ impl Line<'_> {
             return Err(DropReason::NeighborNotForUs);
         }
         let macs = (self.frame.from, self.mac);
-        Ok(self.answer(neighbor::advertisement(packet, target, macs, &self.frame.tag_bytes)))
+        let limiter = if source == Source::Peer { VifPolicer::PuntNeighbor } else { VifPolicer::Answer };
+        Ok(self.answer(neighbor::advertisement(packet, target, macs, &self.frame.tag_bytes), limiter))
     }
 
     fn request(&self, packet: Packet) -> Request<'_> {
@@ -228,6 +256,7 @@ impl Line<'_> {
             world: self.world,
             gateway: self.gateway,
             from: From::Vif(self.place),
+            ingress: self.vif.port.map_or(0, |(port, _)| port),
             asked: packet.clone(),
             packet,
             tell: Box::new(|error| {

@@ -61,6 +61,14 @@ impl Addresses {
         let good: Vec<_> = all.iter().filter(|net| net.addr().is_ipv4() == v4).copied().collect();
         (!good.is_empty()).then(|| {
             let net = dice.pick(&good);
+            if net.prefix_len() < 8 {
+                // Hosts somewhere in it, of which most of a default route has none.
+                let number = u128::from(dice.next()) << 64 | u128::from(dice.next());
+                return match net {
+                    IpNet::V4(_) => IpAddr::from(Ipv4Addr::from((number >> 96) as u32)),
+                    IpNet::V6(_) => IpAddr::from(Ipv6Addr::from(0x2 << 124 | number >> 4)),
+                };
+            }
             let number = dice.pick(&[1, 7, 9, 10, 0x0709, 0x0110, 0xffff, 0]);
             host(net, number)
         })

@@ -99,7 +99,7 @@ fn extensions(dice: &mut Dice, protocol: u8) -> (u8, Vec<u8>) {
     let mut bytes = Vec::new();
     for (place, kind) in kinds.iter().enumerate() {
         let next = kinds.get(place + 1).copied().unwrap_or(protocol);
-        let words = if dice.chance(90) { dice.below(3) } else { dice.pick(&[40, 100, 180]) };
+        let words = if dice.chance(85) { dice.below(3) } else { dice.pick(&[40, 100, 180]) };
         match kind {
             44 => {
                 let field: u16 = match dice.below(4) {

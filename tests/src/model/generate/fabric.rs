@@ -131,7 +131,7 @@ fn outer(dice: &mut Dice, from: IpAddr, to: IpAddr, mut udp: Vec<u8>) -> Vec<u8>
         return header;
     }
     let options: &[u8] = if dice.once_in(40) { &[148, 4, 0, 0] } else { &[] };
-    let flags: u16 = if dice.chance(97) { 0x4000 } else { dice.pick(&[0x2000, 0x2010, 0x0010, 0]) };
+    let flags: u16 = if dice.chance(97) { 0x4000 } else { dice.pick(&[0x2000, 0x2010, 0x0010, 0, 0x8000, 0xc000]) };
     let mut header = vec![0x45 + (options.len() / 4) as u8, class];
     header.extend(((20 + options.len() + len) as u16).to_be_bytes());
     header.extend([0x12, 0x34]);

@@ -76,7 +76,7 @@ fn any_of(dice: &mut Dice, to: MacAddr) -> MacAddr {
 /// Mostly the right tags: with a priority, with another in them, without one, of another kind.
 fn line_tags(dice: &mut Dice, vif: &Vif) -> Vec<u8> {
     let mut bytes = tags(vif);
-    match dice.below(40) {
+    match dice.below(80) {
         0 => bytes.clear(),
         1 => bytes[2] |= 0xe0,
         2 => bytes[2] |= 0x10,
@@ -120,7 +120,7 @@ pub(super) fn arp(dice: &mut Dice, owners: &Owners, addresses: &Addresses) -> Ve
     let operation = if dice.chance(75) { 1 } else { dice.pick(&[2, 2, 0, 3, 257]) };
     let mut packet = if dice.chance(96) { vec![0, 1, 8, 0, 6, 4] } else { dice.bytes(6) };
     packet.extend([0, operation as u8]);
-    packet.extend(somebody(dice).0);
+    packet.extend(if dice.chance(95) { somebody(dice) } else { group(dice) }.0);
     packet.extend(octets(sender));
     packet.extend([0; 6]);
     packet.extend(octets(target));

@@ -156,7 +156,7 @@ impl Maker<'_> {
         VirtualInterface {
             name: format!("vif-{gateway}-{number}"),
             connection: format!("wire-{line}"),
-            enabled: !self.dice.once_in(12),
+            enabled: !self.dice.once_in(20),
             mtu: self.dice.pick(mtus),
             caps,
             source_validation: self.dice.chance(70),
@@ -256,7 +256,7 @@ impl Maker<'_> {
             let port = PortState {
                 ifindex,
                 mac: MacAddr([2, 0, 0, 0, 0, ifindex as u8]),
-                up: !self.dice.once_in(15),
+                up: !self.dice.once_in(25),
                 mtu: self.dice.pick(mtus),
                 speed: self.dice.chance(50).then_some(400_000_000_000),
             };
@@ -282,7 +282,7 @@ impl Maker<'_> {
     }
 
     fn seen_vif(&mut self, seen: &mut Observed, vif: &VirtualInterface, index: u32) {
-        if !self.dice.once_in(40) {
+        if !self.dice.once_in(60) {
             seen.vif_veths.insert(vif.name.clone(), index);
         }
         for link in &vif.addresses {
