@@ -68,6 +68,8 @@ pub struct Outcome {
     pub fate: Fate,
     /// To whom it is counted as sent, and its bytes of IP.
     pub sent: Option<(Scope, u32)>,
+    /// Of what is too big for its next hop: whether nobody may fragment it (DF, or IPv6).
+    pub too_big: Option<bool>,
     /// Limiters that it takes from, beside the caps of what is sent on.
     pub limits: Vec<(Limiter, u32)>,
 }
@@ -94,7 +96,7 @@ pub struct Judgement {
 
 impl Judgement {
     fn one(scope: Scope, fate: Fate) -> Self {
-        Self { allowed: vec![Outcome { scope, fate, sent: None, limits: Vec::new() }], flow: None }
+        Self { allowed: vec![Outcome { scope, fate, sent: None, too_big: None, limits: Vec::new() }], flow: None }
     }
 
     fn limited(mut self, limiter: Limiter) -> Self {

@@ -45,5 +45,7 @@ mod too_big;
 mod contents;
 #[path = "kernel/fallback.rs"]
 mod fallback;
+#[path = "kernel/loaded.rs"]
+mod loaded;
 #[path = "kernel/witness.rs"]
 mod witness;

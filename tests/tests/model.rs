@@ -1,8 +1,15 @@
 //! The reference model beside the packet path: servers and frames by chance, on the host and in the kernel; and cases run again.
 #![expect(clippy::unwrap_used, reason = "a test that fails here fails")]
 
+#[path = "kernel/contents.rs"]
+mod contents;
 #[path = "model/host.rs"]
 mod host;
+#[path = "model/kernel.rs"]
+mod kernel;
+#[path = "kernel/loaded.rs"]
+#[expect(dead_code, reason = "the tests of the tables count what they run")]
+mod loaded;
 #[path = "model/support.rs"]
 #[expect(dead_code, reason = "other tests use more")]
 mod support;
@@ -19,6 +26,7 @@ use border_gw_tests::model::shrink::shrink;
 use border_gw_tests::model::world::World;
 
 use host::Bench;
+use kernel::Witness;
 
 /// Frames in each server.
 const FRAMES: usize = 2_000;
@@ -47,14 +55,26 @@ fn generated(seed: u64) -> (Dice, Scene) {
 }
 
 /// Frames of one server.
-fn one_server(seed: u64, found: &mut Found, ends: &mut BTreeMap<String, usize>) {
+fn one_server(
+    seed: u64,
+    mut kernel: Option<&mut Witness>,
+    found: &mut Found,
+    ends: &mut BTreeMap<String, usize>,
+) {
     let (mut dice, scene) = generated(seed);
     let mut bench = Bench::of(&scene);
     let world = World::new(&scene.intent, &scene.observed);
     let packets = Packets::of(&scene, &world);
+    if let Some(kernel) = &mut kernel {
+        kernel.install(&bench);
+    }
     for _ in 0..FRAMES {
         let packet = packets.packet(&mut dice);
-        match bench.check(&packet) {
+        let checked = bench.check(&packet).and_then(|seen| match &mut kernel {
+            Some(kernel) => kernel.agrees(&mut bench, &packet, &seen).map(|()| seen),
+            None => Ok(seen),
+        });
+        match checked {
             Ok(seen) => *ends.entry(format!("{} {:?}", packet.entry.name(), kind(seen.verdict))).or_default() += 1,
             Err(mismatch) => {
                 let Packet { entry, ifindex, frame } = packet;
@@ -64,6 +84,9 @@ fn one_server(seed: u64, found: &mut Found, ends: &mut BTreeMap<String, usize>) 
                 });
             }
         }
+    }
+    if let Some(kernel) = kernel {
+        kernel.counted_all();
     }
 }
 
@@ -84,7 +107,7 @@ fn run(first_seed: u64, servers: u64) {
         move || {
             let (mut found, mut ends) = (Found::new(), BTreeMap::new());
             for number in (0..servers).filter(|number| number % 2 == odd) {
-                one_server(first_seed + number, &mut found, &mut ends);
+                one_server(first_seed + number, None, &mut found, &mut ends);
             }
             (found, ends)
         }
@@ -127,7 +150,7 @@ fn keep(case: &Case, kind: &str) -> PathBuf {
 
 #[test]
 fn a_million_packets_end_as_the_model_says() {
-    run(1, std::env::var("MODEL_SERVERS").map_or(500, |n| n.parse().unwrap()));
+    run(1, 500);
 }
 
 #[test]
@@ -136,13 +159,29 @@ fn ten_million_packets_end_as_the_model_says() {
     run(1_000_000, 5_000);
 }
 
-/// Every case that is kept, or the one that `cargo xtask replay` names.
+#[test]
+fn a_hundred_thousand_packets_end_in_the_kernel_as_the_model_says() {
+    const SERVERS: u64 = 50;
+    let mut kernel = Witness::open();
+    let (mut found, mut ends) = (Found::new(), BTreeMap::new());
+    let started = Instant::now();
+    for seed in 1..=SERVERS {
+        one_server(seed, Some(&mut kernel), &mut found, &mut ends);
+    }
+    println!("{} frames, {:.1} s in the kernel", SERVERS as usize * FRAMES, started.elapsed().as_secs_f32());
+    report(&found);
+}
+
+/// Every case that is kept, or the one that `cargo xtask replay` names: on the host, and in the kernel where that is asked for.
 #[test]
 fn replay() {
     let named = std::env::var_os("BORDER_GW_CASE").map(PathBuf::from);
-    let kept = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("cases")).into_iter().flatten();
-    let kept = kept.map(|entry| entry.unwrap().path());
-    let files: Vec<PathBuf> = named.map_or_else(|| kept.collect(), |named| vec![named]);
+    let mut kernel = std::env::var_os("BORDER_GW_CASE_IN_KERNEL").map(|_| Witness::open());
+    let kept = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("cases")).unwrap();
+    let files: Vec<PathBuf> = match named {
+        Some(named) => vec![named],
+        None => kept.map(|entry| entry.unwrap().path()).collect(),
+    };
     let mut wrong = Vec::new();
     for file in &files {
         let case = Case::open(file).unwrap_or_else(|error| panic!("{error:#}"));
@@ -154,6 +193,13 @@ fn replay() {
         let why = differs.as_ref().map_or("nothing", |mismatch| mismatch.kind.as_str());
         println!("{}\n{}", file.display(), describe(&right, &seen, why));
         wrong.extend(differs.map(|mismatch| format!("{}: {}", file.display(), mismatch.kind)));
+        if let Some(kernel) = &mut kernel {
+            kernel.install(&bench);
+            let differs = kernel.agrees(&mut bench, &packet, &seen).err();
+            let why = differs.as_ref().map_or("nothing", |mismatch| mismatch.text.as_str());
+            println!("the kernel and the host differ in: {why}");
+            wrong.extend(differs.map(|mismatch| format!("{}: {}", file.display(), mismatch.kind)));
+        }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -1,6 +1,7 @@
-//! The repository's tasks: `cargo xtask setup|run|test|bench|tidy`. Builds without anything that `setup` installs.
+//! The repository's tasks: `cargo xtask setup|run|test|bench|replay|tidy`. Builds without anything that `setup` installs.
 
 mod bench;
+mod replay;
 mod run;
 mod setup;
 mod shell;
@@ -45,6 +46,14 @@ enum Task {
         #[arg(long)]
         json: Option<std::path::PathBuf>,
     },
+    /// Run a case of the reference model again, and show both sides
+    Replay {
+        /// The file that a test named
+        file: std::path::PathBuf,
+        /// Run it in the kernel as well (root)
+        #[arg(long)]
+        kernel: bool,
+    },
     /// Check the repository's own rules
     Tidy,
 }
@@ -65,6 +74,7 @@ fn dispatch(task: Task) -> anyhow::Result<()> {
         Task::Run { check } => run::run(check),
         Task::Test { all, filter } => test::test(all, filter.as_deref()),
         Task::Bench { check, json } => bench::bench(check.as_deref(), json.as_deref()),
+        Task::Replay { file, kernel } => replay::replay(&file, kernel),
         Task::Tidy => tidy::tidy(),
     }
 }

@@ -28,6 +28,8 @@ pub struct Seen {
     pub bytes: Vec<u8>,
     /// Traffic that was counted.
     pub traffic: BTreeMap<(Owner, u32), Counted>,
+    /// Whether what was counted as too big may be fragmented by nobody.
+    pub too_big: Option<bool>,
     /// What is missing from policers that were full.
     pub charged: BTreeMap<u32, u64>,
 }
@@ -194,6 +196,9 @@ fn differs(names: &Names, (entry, asked): (Entry, &[u8]), right: &Outcome, seen:
     }
     if names.traffic(right) != seen.traffic {
         return Some("counted traffic".into());
+    }
+    if right.too_big != seen.too_big {
+        return Some(format!("too big: {:?} instead of {:?}", seen.too_big, right.too_big));
     }
     if names.charged(right) != seen.charged {
         return Some(format!("charges: {:?} instead of {:?}", seen.charged, names.charged(right)));

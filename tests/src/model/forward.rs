@@ -79,7 +79,7 @@ impl Request<'_> {
     }
 
     fn ends(&self, fate: Fate) -> Outcome {
-        Outcome { scope: self.scope(), fate, sent: None, limits: Vec::new() }
+        Outcome { scope: self.scope(), fate, sent: None, too_big: None, limits: Vec::new() }
     }
 
     fn is_ours(&self, address: std::net::IpAddr) -> bool {
@@ -130,7 +130,10 @@ impl Request<'_> {
     }
 
     fn too_big(&self, mtu: u16) -> Option<Outcome> {
-        (self.asked.bytes.len() > usize::from(mtu)).then(|| self.refuse(DropReason::TooBig, mtu))
+        (self.asked.bytes.len() > usize::from(mtu)).then(|| Outcome {
+            too_big: Some(self.asked.is_whole_for_ever()),
+            ..self.refuse(DropReason::TooBig, mtu)
+        })
     }
 
     /// The packet as it leaves, but for what only the way out knows.

@@ -13,15 +13,19 @@ use super::{Fate, Judgement, Outcome, Scope};
 /// Judges a frame that came out of the outer end of a veth.
 pub(super) fn host(world: &World, ifindex: u32, bytes: &[u8]) -> Judgement {
     match judged(world, ifindex, bytes) {
-        Ok(fates) => {
-            let outcome = |fate| Outcome { scope: Scope::Program, fate, sent: None, limits: Vec::new() };
+        Ok((fates, df)) => {
+            let outcome = |fate| {
+                let too_big = (fate == Fate::Drop(DropReason::TooBig)).then_some(df);
+                Outcome { scope: Scope::Program, fate, sent: None, too_big, limits: Vec::new() }
+            };
             Judgement { allowed: fates.into_iter().map(outcome).collect(), flow: None }
         }
         Err(reason) => Judgement::drop(Scope::Program, reason),
     }
 }
 
-fn judged(world: &World, ifindex: u32, bytes: &[u8]) -> Result<Vec<Fate>, DropReason> {
+/// What may become of it, and whether nobody may fragment it.
+fn judged(world: &World, ifindex: u32, bytes: &[u8]) -> Result<(Vec<Fate>, bool), DropReason> {
     for gateway in &world.gateways {
         for vif in &gateway.vifs {
             let Some((port, _)) = vif.port.filter(|_| vif.veth == ifindex) else { continue };
@@ -31,7 +35,7 @@ fn judged(world: &World, ifindex: u32, bytes: &[u8]) -> Result<Vec<Fate>, DropRe
             let frame = frame::untagged(bytes)?;
             // The kernel's interface has the port's Ethernet address.
             let bytes = ethernet((frame.to, frame.from), &tags(vif), frame.ether_type, frame.payload);
-            return Ok(vec![Fate::Forward(port, bytes.into())]);
+            return Ok((vec![Fate::Forward(port, bytes.into())], false));
         }
         if let Some(place) = gateway.vpcs.iter().position(|vpc| vpc.veth == Some(ifindex)) {
             return toward_vpc(world, gateway, place, bytes);
@@ -41,7 +45,12 @@ fn judged(world: &World, ifindex: u32, bytes: &[u8]) -> Result<Vec<Fate>, DropRe
 }
 
 /// Looked up and tunnelled, as it is. The design is silent: tags, which the kernel never has there, come off.
-fn toward_vpc(world: &World, gateway: &Gateway, place: usize, bytes: &[u8]) -> Result<Vec<Fate>, DropReason> {
+fn toward_vpc(
+    world: &World,
+    gateway: &Gateway,
+    place: usize,
+    bytes: &[u8],
+) -> Result<(Vec<Fate>, bool), DropReason> {
     let frame = frame::tagged(bytes)?;
     let packet = ip::read(frame.ether_type, Place { frame: bytes, at: frame.at, end: bytes.len() })?;
     if !screen::is_host(packet.destination) {
@@ -62,5 +71,5 @@ fn toward_vpc(world: &World, gateway: &Gateway, place: usize, bytes: &[u8]) -> R
             Fate::Forward(way.ifindex, tunnelled(world, gateway, place, way, &packet))
         }
     };
-    Ok(ways.iter().map(fate).collect())
+    Ok((ways.iter().map(fate).collect(), packet.is_whole_for_ever()))
 }

@@ -39,6 +39,11 @@ impl Packet {
         self.source.is_ipv4()
     }
 
+    /// Whether no router may fragment it: DF is set (RFC 791), or it is IPv6 (RFC 8200, section 4.5).
+    pub(super) fn is_whole_for_ever(&self) -> bool {
+        !self.is_v4() || self.bytes[6] & 0x40 != 0
+    }
+
     /// A fragment that does not hold the transport header.
     pub(super) fn is_later_fragment(&self) -> bool {
         matches!(self.fragment, Some((1.., _)))

@@ -2,7 +2,7 @@
 
 use border_gw::compile::compile;
 use border_gw::tables::{Installed, Slots, plan};
-use border_gw_common::abi::Entry;
+use border_gw_common::abi::{Entry, TooBig};
 use border_gw_common::verdict::Verdict;
 use border_gw_ebpf::{Outcome, error, fabric, host, line};
 use border_gw_tests::model::case::Scene;
@@ -39,6 +39,7 @@ impl Bench {
     /// Runs a frame; nothing was counted or charged before.
     pub(crate) fn run(&mut self, packet: &Packet) -> Seen {
         self.memory.forget();
+        let before = too_big(&self.memory);
         let mut frame = Frame::new(&packet.frame);
         let outcome = run(packet.entry, &mut frame, &self.memory, packet.ifindex);
         Seen {
@@ -46,6 +47,11 @@ impl Bench {
             verdict: outcome.verdict,
             bytes: frame.bytes().to_vec(),
             traffic: self.memory.traffic(),
+            too_big: match too_big(&self.memory) {
+                now if now.with_df > before.with_df => Some(true),
+                now if now.without_df > before.without_df => Some(false),
+                _ => None,
+            },
             charged: self.memory.charged(),
         }
     }
@@ -67,6 +73,14 @@ pub(crate) fn run(entry: Entry, frame: &mut Frame, tables: &Memory, ifindex: u32
         Entry::Host => host::host(frame, tables, ifindex),
     };
     if outcome.verdict == Verdict::Complain { error::error(frame, tables, ifindex) } else { outcome }
+}
+
+/// What was counted as too big, for all next hops.
+fn too_big(tables: &Memory) -> TooBig {
+    tables.too_big().into_values().fold(TooBig::default(), |sum, one| TooBig {
+        with_df: sum.with_df + one.with_df,
+        without_df: sum.without_df + one.without_df,
+    })
 }
 
 fn memory(installed: Installed) -> Memory {
