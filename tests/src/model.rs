@@ -28,8 +28,8 @@ use border_gw_common::abi::{AttachmentPolicer, Entry, VifPolicer};
 use border_gw_common::verdict::DropReason;
 
 pub use self::flow::Flow;
-pub use self::write::Written;
 use self::world::World;
+pub use self::write::Written;
 
 /// Whose counters show a packet.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,11 +96,16 @@ pub struct Judgement {
 
 impl Judgement {
     fn one(scope: Scope, fate: Fate) -> Self {
-        Self { allowed: vec![Outcome { scope, fate, sent: None, too_big: None, limits: Vec::new() }], flow: None }
+        Self {
+            allowed: vec![Outcome { scope, fate, sent: None, too_big: None, limits: Vec::new() }],
+            flow: None,
+        }
     }
 
-    fn limited(mut self, limiter: Limiter) -> Self {
-        self.allowed.iter_mut().for_each(|outcome| outcome.limits.push((limiter.clone(), 1)));
+    fn limited(mut self, limiter: &Limiter) -> Self {
+        for outcome in &mut self.allowed {
+            outcome.limits.push((limiter.clone(), 1));
+        }
         self
     }
 

@@ -46,6 +46,7 @@ mod contents;
 #[path = "kernel/fallback.rs"]
 mod fallback;
 #[path = "kernel/loaded.rs"]
+#[expect(dead_code, reason = "the tests beside the model use more")]
 mod loaded;
 #[path = "kernel/witness.rs"]
 mod witness;

@@ -18,6 +18,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use border_gw_common::abi::Entry;
+use border_gw_common::verdict::Verdict;
 use border_gw_tests::model::case::{Case, Scene};
 use border_gw_tests::model::compare::{Mismatch, describe};
 use border_gw_tests::model::generate::{Dice, Packet, Packets, scene};
@@ -75,7 +77,10 @@ fn one_server(
             None => Ok(seen),
         });
         match checked {
-            Ok(seen) => *ends.entry(format!("{} {:?}", packet.entry.name(), kind(seen.verdict))).or_default() += 1,
+            Ok(seen) => {
+                let end = format!("{} {:?}", packet.entry.name(), kind(seen.verdict));
+                *ends.entry(end).or_default() += 1;
+            }
             Err(mismatch) => {
                 let Packet { entry, ifindex, frame } = packet;
                 found.entry(mismatch.kind.clone()).or_insert_with(|| {
@@ -91,8 +96,7 @@ fn one_server(
 }
 
 /// A verdict without the interface.
-fn kind(verdict: border_gw_common::verdict::Verdict) -> border_gw_common::verdict::Verdict {
-    use border_gw_common::verdict::Verdict;
+fn kind(verdict: Verdict) -> Verdict {
     match verdict {
         Verdict::Forward(_) => Verdict::Forward(0),
         Verdict::Punt(_) => Verdict::Punt(0),
@@ -131,7 +135,8 @@ fn run(first_seed: u64, servers: u64) {
 /// Makes each kind of difference small, and fails if there is one.
 fn report(found: &Found) {
     for (kind, (case, mismatch)) in found.iter().take(SHOWN) {
-        let small = shrink(case.clone(), |case| self::mismatch(case).is_some_and(|other| other.kind == *kind));
+        let small =
+            shrink(case.clone(), |case| self::mismatch(case).is_some_and(|other| other.kind == *kind));
         let text = self::mismatch(&small).map_or_else(|| mismatch.text.clone(), |mismatch| mismatch.text);
         let path = keep(&small, kind);
         println!("\n{kind}\n{text}\n{}run it again: cargo xtask replay {}", small.write(), path.display());
@@ -142,7 +147,8 @@ fn report(found: &Found) {
 
 /// Writes a case into a file of its own.
 fn keep(case: &Case, kind: &str) -> PathBuf {
-    let name: String = kind.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(60).collect();
+    let name: String =
+        kind.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(60).collect();
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.case"));
     std::fs::write(&path, case.write()).unwrap();
     path
@@ -216,7 +222,7 @@ fn what_is_generated_is_read_again_as_it_was() {
             read.caps = made.caps;
         }
         assert_eq!(read, made.intent, "seed {seed}");
-        let case = Case { scene: made, entry: border_gw_common::abi::Entry::Line, ifindex: 10, frame: vec![1; 40] };
+        let case = Case { scene: made, entry: Entry::Line, ifindex: 10, frame: vec![1; 40] };
         let again = Case::read(&case.write()).unwrap();
         assert_eq!(again.write(), case.write());
         assert_eq!(again.scene.observed, case.scene.observed);

@@ -33,7 +33,13 @@ pub(super) fn read(payload: &[u8]) -> Result<Arp, DropReason> {
     }
     let mac = |at: usize| MacAddr([arp[at], arp[at + 1], arp[at + 2], arp[at + 3], arp[at + 4], arp[at + 5]]);
     let ip = |at: usize| Ipv4Addr::new(arp[at], arp[at + 1], arp[at + 2], arp[at + 3]).into();
-    Ok(Arp { is_request: operation == REQUEST, sender_mac: mac(8), sender: ip(14), target: ip(24), rest: payload[28..].to_vec() })
+    Ok(Arp {
+        is_request: operation == REQUEST,
+        sender_mac: mac(8),
+        sender: ip(14),
+        target: ip(24),
+        rest: payload[28..].to_vec(),
+    })
 }
 
 impl Arp {

@@ -70,7 +70,7 @@ impl Case {
         text += &dump(&self.frame);
         text += "observed:\n";
         for said in observed(&self.scene) {
-            text += &format!("  {said}\n");
+            text.extend(["  ", said.as_str(), "\n"]);
         }
         text + CONFIGURATION + "\n" + &document::write(&self.scene.intent)
     }
@@ -135,7 +135,8 @@ pub fn dump(bytes: &[u8]) -> String {
 
 /// What is seen, a line each.
 fn observed(scene: &Scene) -> Vec<String> {
-    let Observed { ports, vif_veths, attachment_veths, neighbors, underlay, learned, bfd_down } = &scene.observed;
+    let Observed { ports, vif_veths, attachment_veths, neighbors, underlay, learned, bfd_down } =
+        &scene.observed;
     let or_none = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     let mut lines = Vec::new();
     lines.extend(ports.iter().map(|(name, port)| {

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use border_gw::intent::Intent;
 use border_gw::tables::Slots;
 use border_gw_common::abi::{
-    Entry, Flow as Counted, INTO, OUT_OF, OWNER_ATTACHMENT, OWNER_VIF, Owner, Policer, TO_CUSTOMER, TO_VPC, VifPolicer,
-    attachment_policer, attachment_scope, connection_policer, entry_scope, port_policer, vif_policer, vif_scope,
+    Entry, Flow as Counted, INTO, OUT_OF, OWNER_ATTACHMENT, OWNER_VIF, Owner, Policer, TO_CUSTOMER, TO_VPC,
+    VifPolicer, attachment_policer, attachment_scope, connection_policer, entry_scope, port_policer,
+    vif_policer, vif_scope,
 };
 use border_gw_common::policer::cost;
 use border_gw_common::verdict::Verdict;
@@ -62,9 +63,10 @@ impl Names {
         interfaces.extend(&intent.fabric.interfaces);
         interfaces.sort();
         interfaces.dedup();
-        let ports = interfaces.into_iter().zip(0..).filter_map(|(name, index)| {
-            Some((scene.observed.ports.get(name)?.ifindex, index))
-        });
+        let ports = interfaces
+            .into_iter()
+            .zip(0..)
+            .filter_map(|(name, index)| Some((scene.observed.ports.get(name)?.ifindex, index)));
         Self {
             slots: slots.clone(),
             connections: vifs.map(|vif| (vif.name.clone(), vif.connection.clone())).collect(),
@@ -93,10 +95,11 @@ impl Names {
     fn traffic(&self, outcome: &Outcome) -> BTreeMap<(Owner, u32), Counted> {
         let Some((to, bytes)) = &outcome.sent else { return BTreeMap::new() };
         let counted = Counted { packets: 1, bytes: u64::from(*bytes), ..Counted::default() };
-        let from = self.owner(&outcome.scope).map(|owner| {
-            (owner, if owner.kind() == OWNER_VIF { TO_VPC } else { OUT_OF })
-        });
-        let to = self.owner(to).map(|owner| (owner, if owner.kind() == OWNER_VIF { TO_CUSTOMER } else { INTO }));
+        let from = self
+            .owner(&outcome.scope)
+            .map(|owner| (owner, if owner.kind() == OWNER_VIF { TO_VPC } else { OUT_OF }));
+        let to =
+            self.owner(to).map(|owner| (owner, if owner.kind() == OWNER_VIF { TO_CUSTOMER } else { INTO }));
         from.into_iter().chain(to).map(|key| (key, counted)).collect()
     }
 
@@ -106,7 +109,8 @@ impl Names {
         let mut takes = Vec::new();
         if let (Some((to, bytes)), Fate::Forward(port, _)) = (&outcome.sent, &outcome.fate) {
             takes.push((port_policer(self.ports[port]), *bytes));
-            let ends = [(&outcome.scope, VifPolicer::ToVpc, TO_VPC), (to, VifPolicer::ToCustomer, TO_CUSTOMER)];
+            let ends =
+                [(&outcome.scope, VifPolicer::ToVpc, TO_VPC), (to, VifPolicer::ToCustomer, TO_CUSTOMER)];
             for (scope, cap, direction) in ends {
                 let Scope::Vif(name) = scope else { continue };
                 takes.push((vif_policer(self.slots.vifs[name], cap), *bytes));
@@ -147,15 +151,19 @@ pub fn compare(
     let wrong = |outcome: &Outcome| differs(names, (entry, asked), outcome, seen);
     let all: Vec<Option<String>> = right.allowed.iter().map(wrong).collect();
     let Some(way) = all.iter().position(Option::is_none) else {
-        let first = right.allowed.iter().zip(all).next();
-        let (outcome, why) = first.map_or(("nothing".to_owned(), None), |(outcome, why)| (said(outcome), why));
+        // The one that it is most like.
+        let nearest = right.allowed.iter().zip(all).max_by_key(|(outcome, _)| likeness(outcome, seen));
+        let (outcome, why) =
+            nearest.map_or(("nothing".to_owned(), None), |(outcome, why)| (said(outcome), why));
         let why = why.unwrap_or_default();
         return Err(Mismatch {
             kind: format!("{}: model {outcome}, path {}: {why}", entry.name(), heard(seen.verdict)),
             text: describe(right, seen, &why),
         });
     };
-    let Some(flow) = right.flow.as_ref().filter(|_| matches!(seen.verdict, Verdict::Forward(_))) else { return Ok(()) };
+    let Some(flow) = right.flow.as_ref().filter(|_| matches!(seen.verdict, Verdict::Forward(_))) else {
+        return Ok(());
+    };
     // What the flow decides: the member, the tunnel's source port, and its flow label.
     let mut decided = Vec::new();
     if let Fate::Forward(_, Written { port_at, label_at, .. }) = &right.allowed[way].fate {
@@ -229,6 +237,16 @@ fn bytes_differ(written: &Written, got: &[u8]) -> Option<String> {
     Some(format!("bytes, from {at} on"))
 }
 
+/// How far a frame is what it should be.
+fn likeness(right: &Outcome, seen: &Seen) -> usize {
+    let written = match (&right.fate, seen.verdict) {
+        (Fate::Forward(port, written), Verdict::Forward(ifindex)) if *port == ifindex => written,
+        (Fate::Refuse(_, written), Verdict::Refuse(_)) => written,
+        _ => return 0,
+    };
+    written.bytes.iter().zip(&seen.bytes).take_while(|(want, got)| want == got).count()
+}
+
 fn said(outcome: &Outcome) -> String {
     match &outcome.fate {
         Fate::Drop(reason) => format!("drop {}", reason.label()),
@@ -254,7 +272,7 @@ fn heard(verdict: Verdict) -> String {
 pub fn describe(right: &Judgement, seen: &Seen, why: &str) -> String {
     let mut text = format!("differs in: {why}\n");
     for outcome in &right.allowed {
-        text += &format!("right is: {:?} {}", outcome.scope, said(outcome));
+        text.extend([format!("right is: {:?} {}", outcome.scope, said(outcome))]);
         let (port, written) = match &outcome.fate {
             Fate::Drop(_) | Fate::Pass => (None, None),
             Fate::Answer(written) | Fate::Refuse(_, written) => (None, Some(written)),

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use border_gw::intent::{
-    BorderGateway, Cap, Caps, Connection, ConnectionKind, Intent, Routing, VirtualInterface, VpcAttachment, Vtep,
+    BorderGateway, Cap, Caps, Connection, ConnectionKind, Intent, Routing, VirtualInterface, VpcAttachment,
+    Vtep,
 };
 use border_gw_common::abi::HashMode;
 
@@ -17,7 +18,11 @@ pub fn write(intent: &Intent) -> String {
     let fabric = &intent.fabric;
     let interfaces = fabric.interfaces.join(", ");
     let (vtep, port) = (fabric.vtep, fabric.vxlan_port);
-    line(&mut text, 0, &format!("fabric: {{interfaces: [{interfaces}], vtep: \"{vtep}\", vxlan_port: {port}}}"));
+    line(
+        &mut text,
+        0,
+        &format!("fabric: {{interfaces: [{interfaces}], vtep: \"{vtep}\", vxlan_port: {port}}}"),
+    );
     line(&mut text, 0, "connections:");
     intent.connections.iter().for_each(|each| connection(&mut text, each));
     line(&mut text, 0, "border_gateways:");
@@ -77,7 +82,9 @@ fn border_gateway(text: &mut String, gateway: &BorderGateway) {
 fn list<T>(text: &mut String, depth: usize, key: &str, all: &[T], write: impl Fn(&mut String, &T)) {
     if !all.is_empty() {
         line(text, depth, &format!("{key}:"));
-        all.iter().for_each(|each| write(text, each));
+        for each in all {
+            write(text, each);
+        }
     }
 }
 
@@ -96,7 +103,8 @@ fn virtual_interface(text: &mut String, vif: &VirtualInterface) {
         line(text, 4, &format!("burst: {burst}"));
     }
     let both = [("to_vpc", &vif.dscp.to_vpc), ("to_customer", &vif.dscp.to_customer)];
-    let dscp = both.iter().filter(|(_, map)| !map.is_empty()).map(|(key, map)| format!("{key}: {}", mapping(map)));
+    let dscp =
+        both.iter().filter(|(_, map)| !map.is_empty()).map(|(key, map)| format!("{key}: {}", mapping(map)));
     let dscp: Vec<_> = dscp.collect();
     if !dscp.is_empty() {
         line(text, 4, &format!("dscp: {{{}}}", dscp.join(", ")));

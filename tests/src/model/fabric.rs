@@ -44,7 +44,9 @@ struct Outer<'a> {
 pub(super) fn fabric(world: &World, ifindex: u32, bytes: &[u8]) -> Judgement {
     let pass = || Judgement::one(Scope::Program, Fate::Pass);
     let drop = |reason| Judgement::drop(Scope::Program, reason);
-    let Some(outer) = world.fabric.get(&ifindex).and_then(|own| outer(world, *own, bytes)) else { return pass() };
+    let Some(outer) = world.fabric.get(&ifindex).and_then(|own| outer(world, *own, bytes)) else {
+        return pass();
+    };
     let Ok(udp) = UdpHeaderSlice::from_slice(&bytes[outer.udp..]) else { return pass() };
     if udp.destination_port() != world.vxlan_port {
         return pass();
@@ -84,7 +86,8 @@ fn outer<'a>(world: &World, own: MacAddr, bytes: &'a [u8]) -> Option<Outer<'a>> 
     match frame.ether_type {
         0x0800 => {
             // As it stands there: its lengths are judged later.
-            let fixed = frame.payload.first_chunk::<20>().filter(|fixed| fixed[0] == 0x45 && fixed[9] == UDP)?;
+            let fixed =
+                frame.payload.first_chunk::<20>().filter(|fixed| fixed[0] == 0x45 && fixed[9] == UDP)?;
             let (header, _) = Ipv4Header::from_slice(&sound(fixed)).ok()?;
             let ours = IpAddr::from(header.destination) == world.vtep && header.fragment_offset.value() == 0;
             ours.then(|| Outer {
@@ -103,7 +106,8 @@ fn outer<'a>(world: &World, own: MacAddr, bytes: &'a [u8]) -> Option<Outer<'a>> 
             let fragment = header.next_header().0 == FRAGMENT;
             if fragment {
                 let fragment = frame.payload.get(40..48)?;
-                (fragment[0] == UDP && u16::from_be_bytes([fragment[2], fragment[3]]) >> 3 == 0).then_some(())?;
+                (fragment[0] == UDP && u16::from_be_bytes([fragment[2], fragment[3]]) >> 3 == 0)
+                    .then_some(())?;
             }
             (ours && (fragment || header.next_header().0 == UDP)).then(|| Outer {
                 frame: bytes,
@@ -175,7 +179,9 @@ impl Inside<'_> {
     /// flow label and its source port. The design is silent about these.
     fn back(&self, class: u8, inner: &[u8]) -> Written {
         let asked = self.outer.frame;
-        let mac = |at: usize| MacAddr([asked[at], asked[at + 1], asked[at + 2], asked[at + 3], asked[at + 4], asked[at + 5]]);
+        let mac = |at: usize| {
+            MacAddr([asked[at], asked[at + 1], asked[at + 2], asked[at + 3], asked[at + 4], asked[at + 5]])
+        };
         let ends = Ends {
             macs: (mac(6), mac(0)),
             from: self.world.vtep,
@@ -250,13 +256,18 @@ impl Inside<'_> {
     }
 
     /// The inner frame, whose packet has the tunnel's mark of congestion.
-    fn punt(&self, mut packet: Packet, mark: impl Fn(u8) -> Option<u8>, at: usize) -> Result<Judgement, DropReason> {
+    fn punt(
+        &self,
+        mut packet: Packet,
+        mark: impl Fn(u8) -> Option<u8>,
+        at: usize,
+    ) -> Result<Judgement, DropReason> {
         let class = mark(packet.class()).ok_or(DropReason::Congestion)?;
         packet.set_class(class);
         let bytes = &self.outer.frame[..self.outer.end];
         let frame = [&bytes[self.inner()..at], &packet.bytes, &bytes[at + packet.bytes.len()..]].concat();
         let punted = Judgement::one(self.scope(), Fate::Punt(self.vpc.veth.unwrap_or(0), frame.into()));
-        Ok(punted.limited(Limiter::Vpc(self.vpc.name.clone(), AttachmentPolicer::Punt)))
+        Ok(punted.limited(&Limiter::Vpc(self.vpc.name.clone(), AttachmentPolicer::Punt)))
     }
 
     fn solicited(&self, frame: &Frame<'_>, packet: &Packet) -> Result<Judgement, DropReason> {
@@ -282,7 +293,8 @@ impl Inside<'_> {
             asked: packet.clone(),
             packet,
             tell: Box::new(move |error| {
-                let class = if ether_type(error) == 0x0800 { error[1] } else { error[0] << 4 | error[1] >> 4 };
+                let class =
+                    if ether_type(error) == 0x0800 { error[1] } else { error[0] << 4 | error[1] >> 4 };
                 self.back(class, &ethernet(macs, &[], ether_type(error), error))
             }),
         }

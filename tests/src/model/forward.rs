@@ -17,6 +17,9 @@ pub(super) enum From {
     Vpc(usize),
 }
 
+/// Makes the frame that carries an error to its sender.
+pub(super) type Tell<'a> = Box<dyn Fn(&[u8]) -> Written + 'a>;
+
 /// A packet that its sender may send.
 pub(super) struct Request<'a> {
     pub(super) world: &'a World,
@@ -29,7 +32,7 @@ pub(super) struct Request<'a> {
     /// As it goes on; only a tunnel's mark of congestion makes a difference yet.
     pub(super) packet: Packet,
     /// The frame that carries an error to its sender.
-    pub(super) tell: Box<dyn Fn(&[u8]) -> Written + 'a>,
+    pub(super) tell: Tell<'a>,
 }
 
 impl Request<'_> {
@@ -66,10 +69,14 @@ impl Request<'_> {
         // changed before.
         let late = matches!(reason, DropReason::NextHopDead | DropReason::TooBig);
         let about = if late { &self.packet } else { &self.asked };
-        let Some(error) = icmp::error(about, reason, mtu, &voice) else { return self.ends(Fate::Drop(reason)) };
+        let Some(error) = icmp::error(about, reason, mtu, &voice) else {
+            return self.ends(Fate::Drop(reason));
+        };
         let which = reason == DropReason::TooBig;
         let limiter = match self.scope() {
-            Scope::Vif(name) => Limiter::Vif(name, if which { VifPolicer::TooBig } else { VifPolicer::Error }),
+            Scope::Vif(name) => {
+                Limiter::Vif(name, if which { VifPolicer::TooBig } else { VifPolicer::Error })
+            }
             Scope::Vpc(name) if which => Limiter::Vpc(name, AttachmentPolicer::TooBig),
             Scope::Vpc(name) => Limiter::Vpc(name, AttachmentPolicer::Error),
             Scope::Program => unreachable!("a request is somebody's"),
@@ -178,12 +185,17 @@ impl Request<'_> {
 }
 
 /// A packet in the tunnel to a VTEP; DSCP and ECN are copied (RFC 6040, section 4.1, normal mode).
-pub(super) fn tunnelled(world: &World, gateway: &Gateway, vpc: usize, way: &Tunnel, packet: &Packet) -> Written {
+pub(super) fn tunnelled(
+    world: &World,
+    gateway: &Gateway,
+    vpc: usize,
+    way: &Tunnel,
+    packet: &Packet,
+) -> Written {
     let vpc = &gateway.vpcs[vpc];
     let kind = ether_type(&packet.bytes);
     let inner = ethernet((way.inner, vpc.router_mac), &[], kind, &packet.bytes);
-    let ends =
-        Ends { macs: way.macs, from: world.vtep, to: way.vtep, port: world.vxlan_port, vni: vpc.vni };
+    let ends = Ends { macs: way.macs, from: world.vtep, to: way.vtep, port: world.vxlan_port, vni: vpc.vni };
     tunnel(&ends, packet.class(), &inner)
 }
 

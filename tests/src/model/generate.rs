@@ -91,8 +91,10 @@ impl<'a> Packets<'a> {
     /// For a server.
     pub fn of(scene: &Scene, world: &'a World) -> Self {
         let gateways = || world.gateways.iter().enumerate();
-        let vifs: Vec<_> = gateways().flat_map(|(at, gateway)| gateway.vifs.iter().map(move |vif| (at, vif))).collect();
-        let vpcs: Vec<_> = gateways().flat_map(|(at, gateway)| gateway.vpcs.iter().map(move |vpc| (at, vpc))).collect();
+        let vifs: Vec<_> =
+            gateways().flat_map(|(at, gateway)| gateway.vifs.iter().map(move |vif| (at, vif))).collect();
+        let vpcs: Vec<_> =
+            gateways().flat_map(|(at, gateway)| gateway.vpcs.iter().map(move |vpc| (at, vpc))).collect();
         let seen = &scene.observed;
         let veths = seen.vif_veths.values().chain(seen.attachment_veths.values()).copied();
         Self {

@@ -67,8 +67,8 @@ fn in_v6(packet: &Packet, voice: &Voice, mut body: Vec<u8>) -> Option<Vec<u8>> {
 fn message(is_v4: bool, reason: DropReason) -> Option<(u8, u8)> {
     Some(match (reason, is_v4) {
         (DropReason::TtlExpired, true) => (11, 0),
-        (DropReason::TtlExpired, false) => (3, 0),
-        (DropReason::NoRoute, true) => (3, 0),
+        // Time exceeded of IPv6, and net unreachable of IPv4.
+        (DropReason::TtlExpired, false) | (DropReason::NoRoute, true) => (3, 0),
         (DropReason::NoRoute, false) => (1, 0),
         (DropReason::NextHopDead, true) => (3, 1),
         (DropReason::NextHopDead, false) => (1, 3),

@@ -62,6 +62,7 @@ fn is_refused(gateway: &BorderGateway, vif: &VirtualInterface, prefix: IpNet) ->
     }
     let nobody = NOBODY.iter().filter_map(|net| net.parse::<IpNet>().ok());
     let cidrs = gateway.vpc_attachments.iter().flat_map(|vpc| vpc.cidrs.iter().copied());
-    let links = gateway.virtual_interfaces.iter().flat_map(|vif| vif.addresses.iter().map(|l| l.local.trunc()));
+    let links =
+        gateway.virtual_interfaces.iter().flat_map(|vif| vif.addresses.iter().map(|l| l.local.trunc()));
     nobody.chain(cidrs).chain(links).any(|net| net.contains(&prefix))
 }

@@ -122,7 +122,7 @@ impl Line<'_> {
     }
 
     fn limited(&self, fate: Fate, limiter: VifPolicer) -> Judgement {
-        Judgement::one(self.scope(), fate).limited(Limiter::Vif(self.vif.name.clone(), limiter))
+        Judgement::one(self.scope(), fate).limited(&Limiter::Vif(self.vif.name.clone(), limiter))
     }
 
     fn is_own(&self, address: IpAddr) -> bool {
@@ -135,7 +135,9 @@ impl Line<'_> {
             Source::Peer => Ok(self.punt(VifPolicer::PuntNeighbor)),
             // Decision 1: a source that the virtual interface may use. Without validation that is anybody who is a host. The tags are
             // those of the question, priority and all: the design is silent.
-            Source::Accepted | Source::Any if screen::is_host(arp.sender) && arp.is_request && self.is_own(arp.target) => {
+            Source::Accepted | Source::Any
+                if screen::is_host(arp.sender) && arp.is_request && self.is_own(arp.target) =>
+            {
                 Ok(self.answer(arp.reply(self.mac, &self.frame.tag_bytes), VifPolicer::Answer))
             }
             _ => Err(DropReason::ArpStranger),

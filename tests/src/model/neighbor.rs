@@ -28,7 +28,8 @@ const ALL_NODES: (Ipv6Addr, MacAddr) =
 /// depends on neither, and what is handed to the kernel is looked at there.
 pub(super) fn target(packet: &Packet) -> Result<IpAddr, DropReason> {
     let message = packet.message();
-    let target = message.get(8..24).and_then(|bytes| bytes.first_chunk::<16>()).map(|bytes| Ipv6Addr::from(*bytes));
+    let target =
+        message.get(8..24).and_then(|bytes| bytes.first_chunk::<16>()).map(|bytes| Ipv6Addr::from(*bytes));
     let valid = packet.extensions.is_empty() && packet.ttl == 255 && message.get(1) == Some(&0);
     let target = target.filter(|target| valid && !target.is_multicast());
     target.map(IpAddr::from).ok_or(DropReason::NeighborMalformed)
@@ -51,10 +52,16 @@ fn is_solicited_node(address: IpAddr) -> bool {
 }
 
 /// The advertisement that answers a solicitation which came from this Ethernet address.
-pub(super) fn advertisement(packet: &Packet, target: IpAddr, macs: (MacAddr, MacAddr), tags: &[u8]) -> Vec<u8> {
+pub(super) fn advertisement(
+    packet: &Packet,
+    target: IpAddr,
+    macs: (MacAddr, MacAddr),
+    tags: &[u8],
+) -> Vec<u8> {
     let (asker, own) = macs;
     let from_nobody = packet.source.is_unspecified();
-    let (to, to_mac) = if from_nobody { (IpAddr::from(ALL_NODES.0), ALL_NODES.1) } else { (packet.source, asker) };
+    let (to, to_mac) =
+        if from_nobody { (IpAddr::from(ALL_NODES.0), ALL_NODES.1) } else { (packet.source, asker) };
     let solicited = if from_nobody { 0 } else { FLAGS.1 };
     let mut message = vec![ADVERTISEMENT, 0, 0, 0, FLAGS.0 | solicited | FLAGS.2, 0, 0, 0];
     message.extend(octets(target));

@@ -89,10 +89,10 @@ pub(super) fn is_link_local(address: IpAddr) -> bool {
 
 /// The address that an Ethernet address makes (RFC 4291, appendix A).
 pub(super) fn link_local(mac: MacAddr) -> IpAddr {
-    let m = mac.0;
-    let word = |high: u8, low: u8| u16::from(high) << 8 | u16::from(low);
-    let (a, b, c, d) = (word(m[0] ^ 2, m[1]), word(m[2], 0xff), word(0xfe, m[3]), word(m[4], m[5]));
-    Ipv6Addr::new(0xfe80, 0, 0, 0, a, b, c, d).into()
+    let word = |at: [u8; 2]| u16::from_be_bytes(at);
+    let [first, second, third, fourth, fifth, sixth] = mac.0;
+    let middle = (word([third, 0xff]), word([0xfe, fourth]));
+    Ipv6Addr::new(0xfe80, 0, 0, 0, word([first ^ 2, second]), middle.0, middle.1, word([fifth, sixth])).into()
 }
 
 /// Whether an address is one host's, anywhere.

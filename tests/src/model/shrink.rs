@@ -1,8 +1,9 @@
 //! A case made smaller, as long as it still shows what it is kept for.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use border_gw::intent::{BorderGateway, Intent};
+use border_gw::intent::{BorderGateway, Caps, Dscp, Intent};
 use border_gw::kernel::Learned;
 
 use super::case::Case;
@@ -56,23 +57,43 @@ fn frame(case: &mut Case, fails: &impl Fn(&Case) -> bool) {
 
 /// Less of everything that is declared and seen.
 fn scene(case: &mut Case, fails: &impl Fn(&Case) -> bool) {
-    each(case, fails, |case| case.scene.intent.border_gateways.len(), |case, at| {
-        case.scene.intent.border_gateways.remove(at);
-    });
+    each(
+        case,
+        fails,
+        |case| case.scene.intent.border_gateways.len(),
+        |case, at| {
+            case.scene.intent.border_gateways.remove(at);
+        },
+    );
     for gateway in 0..case.scene.intent.border_gateways.len() {
         border_gateway(case, fails, gateway);
     }
-    each(case, fails, |case| case.scene.intent.connections.len(), |case, at| {
-        case.scene.intent.connections.remove(at);
-    });
-    each(case, fails, |case| case.scene.observed.bfd_down.len(), |case, at| {
-        let key = case.scene.observed.bfd_down.iter().nth(at).cloned();
-        key.map(|key| case.scene.observed.bfd_down.remove(&key));
-    });
-    each(case, fails, |case| case.scene.observed.underlay.len(), |case, at| {
-        let key = case.scene.observed.underlay.keys().nth(at).copied();
-        key.map(|key| case.scene.observed.underlay.remove(&key));
-    });
+    each(
+        case,
+        fails,
+        |case| case.scene.intent.connections.len(),
+        |case, at| {
+            case.scene.intent.connections.remove(at);
+        },
+    );
+    each(
+        case,
+        fails,
+        |case| case.scene.observed.bfd_down.len(),
+        |case, at| {
+            let key = case.scene.observed.bfd_down.iter().nth(at).cloned();
+            key.map(|key| case.scene.observed.bfd_down.remove(&key));
+        },
+    );
+    each(
+        case,
+        fails,
+        |case| case.scene.observed.underlay.len(),
+        |case, at| {
+            let key = case.scene.observed.underlay.keys().nth(at).copied();
+            key.map(|key| case.scene.observed.underlay.remove(&key));
+        },
+    );
     attempt(case, fails, |case| case.scene.intent.drained.clear());
     learned(case, fails);
 }
@@ -91,29 +112,49 @@ fn each(
 
 fn border_gateway(case: &mut Case, fails: &impl Fn(&Case) -> bool, number: usize) {
     let of = |case: &Case| case.scene.intent.border_gateways[number].clone();
-    each(case, fails, |case| of(case).virtual_interfaces.len(), |case, at| {
-        let gateway = gateway(&mut case.scene.intent, number);
-        let vif = gateway.virtual_interfaces.remove(at);
-        gateway.routes.iter_mut().for_each(|route| route.via.retain(|name| *name != vif.name));
-        gateway.routes.retain(|route| !route.via.is_empty());
-    });
-    each(case, fails, |case| of(case).vpc_attachments.len(), |case, at| {
-        gateway(&mut case.scene.intent, number).vpc_attachments.remove(at);
-    });
-    each(case, fails, |case| of(case).routes.len(), |case, at| {
-        gateway(&mut case.scene.intent, number).routes.remove(at);
-    });
+    each(
+        case,
+        fails,
+        |case| of(case).virtual_interfaces.len(),
+        |case, at| {
+            let gateway = gateway(&mut case.scene.intent, number);
+            let vif = gateway.virtual_interfaces.remove(at);
+            gateway.routes.iter_mut().for_each(|route| route.via.retain(|name| *name != vif.name));
+            gateway.routes.retain(|route| !route.via.is_empty());
+        },
+    );
+    each(
+        case,
+        fails,
+        |case| of(case).vpc_attachments.len(),
+        |case, at| {
+            gateway(&mut case.scene.intent, number).vpc_attachments.remove(at);
+        },
+    );
+    each(
+        case,
+        fails,
+        |case| of(case).routes.len(),
+        |case, at| {
+            gateway(&mut case.scene.intent, number).routes.remove(at);
+        },
+    );
     for vif in 0..of(case).virtual_interfaces.len() {
         attempt(case, fails, |case| {
             let vif = &mut gateway(&mut case.scene.intent, number).virtual_interfaces[vif];
-            (vif.dscp, vif.bgp) = Default::default();
+            (vif.dscp, vif.bgp) = (Dscp::default(), None);
         });
         attempt(case, fails, |case| {
-            gateway(&mut case.scene.intent, number).virtual_interfaces[vif].caps = Default::default();
+            gateway(&mut case.scene.intent, number).virtual_interfaces[vif].caps = Caps::default();
         });
-        each(case, fails, |case| of(case).virtual_interfaces[vif].addresses.len(), |case, at| {
-            gateway(&mut case.scene.intent, number).virtual_interfaces[vif].addresses.remove(at);
-        });
+        each(
+            case,
+            fails,
+            |case| of(case).virtual_interfaces[vif].addresses.len(),
+            |case, at| {
+                gateway(&mut case.scene.intent, number).virtual_interfaces[vif].addresses.remove(at);
+            },
+        );
     }
     for vpc in 0..of(case).vpc_attachments.len() {
         attempt(case, fails, |case| {
@@ -143,7 +184,7 @@ fn learned(case: &mut Case, fails: &impl Fn(&Case) -> bool) {
         }
         attempt(case, fails, |case| {
             let learned = of(case).unwrap_or_default();
-            set(case, Learned { sources: Default::default(), ..learned });
+            set(case, Learned { sources: BTreeMap::default(), ..learned });
         });
         for prefix in of(case).unwrap_or_default().routes.into_keys() {
             attempt(case, fails, |case| {

@@ -21,7 +21,12 @@ pub(super) fn checksum(bytes: &[u8]) -> u16 {
 }
 
 /// A message with the pseudo-header in front of it (RFC 768, RFC 9293 section 3.1, RFC 8200 section 8.1).
-pub(super) fn with_pseudo_header(source: IpAddr, destination: IpAddr, protocol: u8, message: &[u8]) -> Vec<u8> {
+pub(super) fn with_pseudo_header(
+    source: IpAddr,
+    destination: IpAddr,
+    protocol: u8,
+    message: &[u8],
+) -> Vec<u8> {
     let mut bytes = super::write::octets(source);
     bytes.extend(super::write::octets(destination));
     bytes.extend((message.len() as u32).to_be_bytes());

@@ -10,9 +10,7 @@ use border_gw::dataplane::counters::{Counters, NO_TALLY};
 use border_gw::dataplane::{Dataplane as _, pins};
 use border_gw::intent::XdpMode;
 use border_gw::tables::Op;
-use border_gw_common::abi::{
-    Entry, Flow, OWNER_ATTACHMENT, OWNER_VIF, Owner, Tally, TooBig, map as names,
-};
+use border_gw_common::abi::{Entry, Flow, OWNER_ATTACHMENT, OWNER_VIF, Owner, Tally, TooBig, map as names};
 use border_gw_common::verdict::Verdict;
 use border_gw_ebpf::Outcome;
 use border_gw_tests::netns::{output, remove_run, run_name};

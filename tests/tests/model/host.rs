@@ -100,11 +100,15 @@ fn memory(installed: Installed) -> Memory {
     memory.clock.set(1_000_000_000_000);
     for (domain, routes) in installed.routes {
         let prefixes = memory.routes.entry(domain).or_default();
-        routes.iter().for_each(|(prefix, route)| prefixes.add(&prefix.to_string(), *route));
+        for (prefix, route) in routes {
+            prefixes.add(&prefix.to_string(), route);
+        }
     }
     for (vif, sources) in installed.sources {
         let prefixes = memory.sources.entry(vif).or_default();
-        sources.iter().for_each(|(prefix, class)| prefixes.add(&prefix.to_string(), *class));
+        for (prefix, class) in sources {
+            prefixes.add(&prefix.to_string(), class);
+        }
     }
     memory
 }

@@ -19,7 +19,11 @@ pub(super) fn datagram(dice: &mut Dice, route: &Route) -> Vec<u8> {
     let ttl = if dice.chance(80) { 64 } else { dice.pick(&[0, 1, 2, 255, 3]) };
     let class = if dice.chance(60) { 0 } else { dice.byte() };
     let body = sized(dice, body);
-    if route.source.is_ipv4() { v4(dice, route, (class, ttl, protocol), &body) } else { v6(dice, route, (class, ttl, protocol), &body) }
+    if route.source.is_ipv4() {
+        v4(dice, route, (class, ttl, protocol), &body)
+    } else {
+        v6(dice, route, (class, ttl, protocol), &body)
+    }
 }
 
 /// Sometimes so long that it may not fit.
@@ -33,7 +37,12 @@ fn sized(dice: &mut Dice, mut body: Vec<u8>) -> Vec<u8> {
 }
 
 /// An IPv4 packet (RFC 791).
-pub(super) fn v4(dice: &mut Dice, route: &Route, (class, ttl, protocol): (u8, u8, u8), body: &[u8]) -> Vec<u8> {
+pub(super) fn v4(
+    dice: &mut Dice,
+    route: &Route,
+    (class, ttl, protocol): (u8, u8, u8),
+    body: &[u8],
+) -> Vec<u8> {
     let options = if dice.chance(6) { options(dice) } else { Vec::new() };
     let flags: u16 = match dice.below(20) {
         0 => 0x2000,
@@ -80,9 +89,16 @@ fn options(dice: &mut Dice) -> Vec<u8> {
 }
 
 /// An IPv6 packet (RFC 8200).
-pub(super) fn v6(dice: &mut Dice, route: &Route, (class, ttl, protocol): (u8, u8, u8), body: &[u8]) -> Vec<u8> {
-    let (first, extensions) = if dice.chance(12) { extensions(dice, protocol) } else { (protocol, Vec::new()) };
-    let mut header = (0x6000_0000 | u32::from(class) << 20 | dice.below(1 << 20) as u32).to_be_bytes().to_vec();
+pub(super) fn v6(
+    dice: &mut Dice,
+    route: &Route,
+    (class, ttl, protocol): (u8, u8, u8),
+    body: &[u8],
+) -> Vec<u8> {
+    let (first, extensions) =
+        if dice.chance(12) { extensions(dice, protocol) } else { (protocol, Vec::new()) };
+    let mut header =
+        (0x6000_0000 | u32::from(class) << 20 | dice.below(1 << 20) as u32).to_be_bytes().to_vec();
     header.extend(((extensions.len() + body.len()) as u16).to_be_bytes());
     header.extend([first, ttl]);
     header.extend(octets(route.source));
@@ -95,7 +111,8 @@ pub(super) fn v6(dice: &mut Dice, route: &Route, (class, ttl, protocol): (u8, u8
 /// A chain of extension headers in front of a protocol, and the number of the first.
 fn extensions(dice: &mut Dice, protocol: u8) -> (u8, Vec<u8>) {
     let count = if dice.chance(80) { dice.between(1, 3) } else { dice.between(4, 9) };
-    let kinds: Vec<u8> = (0..count).map(|_| dice.pick(&[0, 43, 44, 44, 51, 60, 60, 135, 139, 140, 59, 50])).collect();
+    let kinds: Vec<u8> =
+        (0..count).map(|_| dice.pick(&[0, 43, 44, 44, 51, 60, 60, 135, 139, 140, 59, 50])).collect();
     let mut bytes = Vec::new();
     for (place, kind) in kinds.iter().enumerate() {
         let next = kinds.get(place + 1).copied().unwrap_or(protocol);

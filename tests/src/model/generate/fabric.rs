@@ -20,7 +20,7 @@ impl Packets<'_> {
         let (ifindex, mac) = dice.pick(&ports);
         let (gateway, vpc) = dice.pick(&self.vpcs);
         let addresses = &self.addresses[gateway];
-        let inner = self.inner(dice, vpc, addresses);
+        let inner = inner(dice, vpc, addresses);
         let vni = if dice.chance(97) { vpc.vni } else { dice.pick(&[0, 5_000, 5_011, 0xff_ffff]) };
         let datagram = self.vxlan(dice, vni, &inner);
         let vtep = match dice.below(30) {
@@ -28,7 +28,8 @@ impl Packets<'_> {
             1 => addresses.any(self.world.vtep.is_ipv4(), dice),
             _ => dice.pick(&vpc.vteps),
         };
-        let to = if dice.chance(98) { self.world.vtep } else { addresses.any(self.world.vtep.is_ipv4(), dice) };
+        let to =
+            if dice.chance(98) { self.world.vtep } else { addresses.any(self.world.vtep.is_ipv4(), dice) };
         let packet = outer(dice, vtep, to, datagram);
         let to = if dice.chance(98) { mac } else { group(dice) };
         let tags: &[u8] = if dice.once_in(60) { &[0x81, 0, 0, 100] } else { &[] };
@@ -47,7 +48,8 @@ impl Packets<'_> {
     fn vxlan(&self, dice: &mut Dice, vni: u32, inner: &[u8]) -> Vec<u8> {
         let port = if dice.chance(98) { self.world.vxlan_port } else { dice.pick(&[4789, 8472, 53]) };
         let len = 16 + inner.len();
-        let said = if dice.chance(97) { len } else { dice.pick(&[0, 7, 8, 15, 16, len - 1, len + 1, len + 9]) };
+        let said =
+            if dice.chance(97) { len } else { dice.pick(&[0, 7, 8, 15, 16, len - 1, len + 1, len + 9]) };
         let flags = if dice.chance(96) { 8 } else { dice.byte() };
         let mut bytes = [(0xc000 | dice.next() as u16).to_be_bytes(), port.to_be_bytes()].concat();
         bytes.extend((said as u16).to_be_bytes());
@@ -57,32 +59,33 @@ impl Packets<'_> {
         bytes.extend(inner);
         bytes
     }
+}
 
-    fn inner(&self, dice: &mut Dice, vpc: &Vpc, addresses: &Addresses) -> Vec<u8> {
-        let to = if dice.chance(92) { vpc.router_mac } else { anybody(dice) };
-        let from = if dice.chance(98) { somebody(dice) } else { group(dice) };
-        let (to, kind, payload) = match dice.below(100) {
-            0..6 => {
-                let owners = owners(dice, vpc);
-                (asked(dice, to), 0x0806, arp(dice, &owners, addresses))
-            }
-            6..13 => {
-                let owners = owners(dice, vpc);
-                (asked(dice, to), 0x86dd, neighbor(dice, &owners, vpc.router_mac, addresses))
-            }
-            13..15 => (to, dice.pick(&[0x8100, 0x88cc, 0x0800, 0x86dd, 0x6558]), dice.bytes(40)),
-            _ => {
-                let route = route(dice, vpc, addresses);
-                let packet = datagram(dice, &route);
-                (to, ether_type(&packet), packet)
-            }
-        };
-        let mut frame = ethernet((to, from), &[], kind, &payload);
-        if dice.chance(10) {
-            frame.resize(frame.len() + dice.between(1, 20), 0xee);
+/// An inner frame.
+fn inner(dice: &mut Dice, vpc: &Vpc, addresses: &Addresses) -> Vec<u8> {
+    let to = if dice.chance(92) { vpc.router_mac } else { anybody(dice) };
+    let from = if dice.chance(98) { somebody(dice) } else { group(dice) };
+    let (to, kind, payload) = match dice.below(100) {
+        0..6 => {
+            let owners = owners(dice, vpc);
+            (asked(dice, to), 0x0806, arp(dice, &owners, addresses))
         }
-        frame
+        6..13 => {
+            let owners = owners(dice, vpc);
+            (asked(dice, to), 0x86dd, neighbor(dice, &owners, vpc.router_mac, addresses))
+        }
+        13..15 => (to, dice.pick(&[0x8100, 0x88cc, 0x0800, 0x86dd, 0x6558]), dice.bytes(40)),
+        _ => {
+            let route = route(dice, vpc, addresses);
+            let packet = datagram(dice, &route);
+            (to, ether_type(&packet), packet)
+        }
+    };
+    let mut frame = ethernet((to, from), &[], kind, &payload);
+    if dice.chance(10) {
+        frame.resize(frame.len() + dice.between(1, 20), 0xee);
     }
+    frame
 }
 
 fn asked(dice: &mut Dice, to: MacAddr) -> MacAddr {
@@ -131,7 +134,8 @@ fn outer(dice: &mut Dice, from: IpAddr, to: IpAddr, mut udp: Vec<u8>) -> Vec<u8>
         return header;
     }
     let options: &[u8] = if dice.once_in(40) { &[148, 4, 0, 0] } else { &[] };
-    let flags: u16 = if dice.chance(97) { 0x4000 } else { dice.pick(&[0x2000, 0x2010, 0x0010, 0, 0x8000, 0xc000]) };
+    let flags: u16 =
+        if dice.chance(97) { 0x4000 } else { dice.pick(&[0x2000, 0x2010, 0x0010, 0, 0x8000, 0xc000]) };
     let mut header = vec![0x45 + (options.len() / 4) as u8, class];
     header.extend(((20 + options.len() + len) as u16).to_be_bytes());
     header.extend([0x12, 0x34]);

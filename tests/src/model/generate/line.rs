@@ -28,7 +28,11 @@ impl Packets<'_> {
                 let packet = neighbor(dice, &owners(vif), port.1, addresses);
                 (any_of(dice, to), 0x86dd, packet)
             }
-            14..17 => (to, dice.pick(&[0x88cc, 0x8809, 0x9100, 0x8100, 0x88a8, 0x8847, 0x0800, 0x86dd]), dice.bytes(40)),
+            14..17 => (
+                to,
+                dice.pick(&[0x88cc, 0x8809, 0x9100, 0x8100, 0x88a8, 0x8847, 0x0800, 0x86dd]),
+                dice.bytes(40),
+            ),
             _ => {
                 let route = line_route(dice, vif, port.1, addresses);
                 let packet = datagram(dice, &route);

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use border_gw::intent::{
-    Accept, Bgp, BorderGateway, Cap, Caps, Connection, ConnectionKind, Drain, Dscp, Fabric, Gateway, HostRoute, Intent,
-    LinkAddress, Router, Routing, Sources, StaticRoute, Tag, VirtualInterface, VpcAttachment, Vtep, XdpMode,
+    Accept, Bgp, BorderGateway, Cap, Caps, Connection, ConnectionKind, Drain, Dscp, Fabric, Gateway,
+    HostRoute, Intent, LinkAddress, Router, Routing, Sources, StaticRoute, Tag, VirtualInterface,
+    VpcAttachment, Vtep, XdpMode,
 };
 use border_gw::kernel::{Hop, Learned, Observed, PortState, UnderlayPath};
 use border_gw_common::abi::HashMode;
@@ -29,7 +30,8 @@ const VPC_VETH: u32 = 200;
 
 /// Every interface that a generated server may have, by index.
 pub const INTERFACES: [u32; 23] = [
-    10, 11, 12, 20, 21, 100, 101, 102, 103, 104, 105, 106, 107, 108, 200, 201, 202, 203, 204, 205, 206, 207, 208,
+    10, 11, 12, 20, 21, 100, 101, 102, 103, 104, 105, 106, 107, 108, 200, 201, 202, 203, 204, 205, 206, 207,
+    208,
 ];
 
 /// A server.
@@ -70,11 +72,16 @@ impl Maker<'_> {
     fn intent(&mut self) -> Intent {
         let fabric_ports = self.dice.between(1, 2);
         let lines = self.dice.between(1, 3);
-        let generous = |dice: &mut Dice| dice.chance(40).then_some(Cap { rate: 100_000_000_000, burst: 1_000_000_000 });
+        let generous =
+            |dice: &mut Dice| dice.chance(40).then_some(Cap { rate: 100_000_000_000, burst: 1_000_000_000 });
         let connections = (0..lines).map(|line| Connection {
             name: format!("wire-{line}"),
             interface: format!("line{line}"),
-            kind: self.dice.pick(&[ConnectionKind::Dedicated, ConnectionKind::Hosted, ConnectionKind::Partner]),
+            kind: self.dice.pick(&[
+                ConnectionKind::Dedicated,
+                ConnectionKind::Hosted,
+                ConnectionKind::Partner,
+            ]),
             caps: Caps { to_vpc: generous(self.dice), to_customer: generous(self.dice) },
         });
         let connections: Vec<_> = connections.collect();
@@ -110,7 +117,12 @@ impl Maker<'_> {
             name: format!("bgw-{number}"),
             asn: 65_000 + number as u32,
             transit: self.dice.chance(40),
-            hash: self.dice.pick(&[HashMode::FiveTuple, HashMode::FiveTuple, HashMode::ThreeTuple, HashMode::L3]),
+            hash: self.dice.pick(&[
+                HashMode::FiveTuple,
+                HashMode::FiveTuple,
+                HashMode::ThreeTuple,
+                HashMode::L3,
+            ]),
             mss_clamp: self.dice.chance(70),
             routing,
             advertise: Vec::new(),
@@ -132,13 +144,20 @@ impl Maker<'_> {
         }
     }
 
-    fn virtual_interface(&mut self, gateway: usize, number: usize, lines: usize, routing: Routing) -> VirtualInterface {
+    fn virtual_interface(
+        &mut self,
+        gateway: usize,
+        number: usize,
+        lines: usize,
+        routing: Routing,
+    ) -> VirtualInterface {
         let line = self.dice.below(lines);
         self.vifs += 1;
         let dice = &mut *self.dice;
         let addresses = links(dice, number);
         let has_v6 = addresses.iter().any(|link| link.peer.is_ipv6());
-        let mtus: &[u16] = if has_v6 { &[1500, 1500, 1280, 9000, 1400] } else { &[1500, 1500, 576, 9000, 1400] };
+        let mtus: &[u16] =
+            if has_v6 { &[1500, 1500, 1280, 9000, 1400] } else { &[1500, 1500, 576, 9000, 1400] };
         let asked = Accept { default_route: dice.chance(30), ..Accept::default() };
         let bgp = (routing == Routing::Bird && dice.chance(60)).then(|| Bgp {
             asn: 65_100 + number as u32,
@@ -173,19 +192,37 @@ impl Maker<'_> {
             return BTreeMap::new();
         }
         let entries = self.dice.between(1, 6);
-        (0..entries).map(|_| (self.dice.byte() & 63, self.dice.byte() & 63)).chain([(0, 8), (46, 0)]).collect()
+        (0..entries)
+            .map(|_| (self.dice.byte() & 63, self.dice.byte() & 63))
+            .chain([(0, 8), (46, 0)])
+            .collect()
     }
 
     fn static_routes(&mut self, vifs: &[VirtualInterface]) -> Vec<StaticRoute> {
         const PREFIXES: [&str; 16] = [
-            "172.16.0.0/16", "172.17.0.0/16", "172.16.7.0/24", "172.16.7.9/32", "172.16.0.0/12", "10.0.0.0/8",
-            "0.0.0.0/0", "192.168.0.0/16", "169.254.0.0/16", "fd00:172:16::/48", "fd00:172:16:7::/64",
-            "fd00:172:16::9/128", "fd00::/16", "::/0", "2000::/3", "128.0.0.0/1",
+            "172.16.0.0/16",
+            "172.17.0.0/16",
+            "172.16.7.0/24",
+            "172.16.7.9/32",
+            "172.16.0.0/12",
+            "10.0.0.0/8",
+            "0.0.0.0/0",
+            "192.168.0.0/16",
+            "169.254.0.0/16",
+            "fd00:172:16::/48",
+            "fd00:172:16:7::/64",
+            "fd00:172:16::9/128",
+            "fd00::/16",
+            "::/0",
+            "2000::/3",
+            "128.0.0.0/1",
         ];
         let mut routes = BTreeMap::new();
         for _ in 0..self.dice.between(1, 6) {
             let prefix = net(self.dice.pick(&PREFIXES));
-            let same = |vif: &&VirtualInterface| vif.addresses.iter().any(|l| l.peer.is_ipv4() == prefix.addr().is_ipv4());
+            let same = |vif: &&VirtualInterface| {
+                vif.addresses.iter().any(|l| l.peer.is_ipv4() == prefix.addr().is_ipv4())
+            };
             let good: Vec<_> = vifs.iter().filter(same).collect();
             let some = good.iter().filter(|_| self.dice.chance(60)).map(|vif| vif.name.clone());
             let via: Vec<_> = some.collect();
@@ -198,7 +235,11 @@ impl Maker<'_> {
 
     fn vtep(&mut self) -> Vtep {
         let number = self.dice.between(1, 6);
-        let text = if self.v6_underlay { format!("2001:db8::2{number}") } else { format!("192.0.2.{}", 20 + number) };
+        let text = if self.v6_underlay {
+            format!("2001:db8::2{number}")
+        } else {
+            format!("192.0.2.{}", 20 + number)
+        };
         Vtep { address: ip(&text), mac: mac(3, number) }
     }
 
@@ -225,7 +266,8 @@ impl Maker<'_> {
             1 => &["10.1.7.10/32", "fd00:1:0:7::10/128"],
             _ => &["10.2.1.0/24", "fd00:2::10/128"],
         };
-        let hosts = hosts.iter().map(|text| net(text)).filter(|host| cidrs.iter().any(|cidr| cidr.contains(host)));
+        let hosts =
+            hosts.iter().map(|text| net(text)).filter(|host| cidrs.iter().any(|cidr| cidr.contains(host)));
         let hosts: Vec<IpNet> = hosts.collect();
         let hosts = hosts.into_iter().filter(|_| self.dice.chance(40)).collect::<Vec<_>>();
         let hosts = hosts.into_iter().map(|prefix| HostRoute { prefix, vteps: self.vteps(3) }).collect();
@@ -238,7 +280,8 @@ impl Maker<'_> {
         let most = self.dice.pick(&[1, 2, 5]);
         VpcAttachment {
             name: format!("vpc-{gateway}-{number}"),
-            vni: Vni::try_from(5_000 + gateway as u32 * 10 + number as u32).unwrap_or_else(|wrong| unreachable!("{wrong}")),
+            vni: Vni::try_from(5_000 + gateway as u32 * 10 + number as u32)
+                .unwrap_or_else(|wrong| unreachable!("{wrong}")),
             cidrs,
             router: Router { mac: mac(5, gateway * 10 + number), addresses },
             vteps: self.vteps(most),
@@ -252,7 +295,8 @@ impl Maker<'_> {
         let lines = (0..3).map(|line| (format!("line{line}"), LINE + line));
         let fabric = (0..2).map(|port| (format!("fab{port}"), FABRIC + port));
         for (name, ifindex) in lines.chain(fabric) {
-            let mtus: &[u32] = if ifindex < FABRIC { &[1508, 9216, 9216, 1500] } else { &[1550, 1600, 9216, 1500] };
+            let mtus: &[u32] =
+                if ifindex < FABRIC { &[1508, 9216, 9216, 1500] } else { &[1550, 1600, 9216, 1500] };
             let port = PortState {
                 ifindex,
                 mac: MacAddr([2, 0, 0, 0, 0, ifindex as u8]),
@@ -298,9 +342,17 @@ impl Maker<'_> {
 
     fn underlay(&mut self, seen: &mut Observed, intent: &Intent) {
         for number in 1..=6 {
-            let text = if self.v6_underlay { format!("2001:db8::2{number}") } else { format!("192.0.2.{}", 20 + number) };
+            let text = if self.v6_underlay {
+                format!("2001:db8::2{number}")
+            } else {
+                format!("192.0.2.{}", 20 + number)
+            };
             let vtep = ip(&text);
-            let next_hop = if self.dice.chance(50) { vtep } else { ip(if self.v6_underlay { "fe80::1" } else { "192.0.2.1" }) };
+            let next_hop = if self.dice.chance(50) {
+                vtep
+            } else {
+                ip(if self.v6_underlay { "fe80::1" } else { "192.0.2.1" })
+            };
             let mut paths = Vec::new();
             for interface in &intent.fabric.interfaces {
                 if self.dice.chance(80) {
@@ -317,9 +369,22 @@ impl Maker<'_> {
     /// Also what must not be taken.
     fn learned(&mut self, gateway: &BorderGateway) -> Learned {
         const PREFIXES: [&str; 16] = [
-            "172.18.0.0/16", "172.16.0.0/16", "172.16.7.0/25", "172.18.3.0/24", "10.1.2.0/24", "10.0.0.0/8", "0.0.0.0/0",
-            "128.0.0.0/2", "169.254.10.0/24", "127.1.0.0/16", "198.18.0.0/16", "fd00:172:18::/48", "fd00:1::/64", "::/0",
-            "fd00:172:16:7::/72", "fe80:1::/64",
+            "172.18.0.0/16",
+            "172.16.0.0/16",
+            "172.16.7.0/25",
+            "172.18.3.0/24",
+            "10.1.2.0/24",
+            "10.0.0.0/8",
+            "0.0.0.0/0",
+            "128.0.0.0/2",
+            "169.254.10.0/24",
+            "127.1.0.0/16",
+            "198.18.0.0/16",
+            "fd00:172:18::/48",
+            "fd00:1::/64",
+            "::/0",
+            "fd00:172:16:7::/72",
+            "fe80:1::/64",
         ];
         let mut learned = Learned::default();
         let vifs = &gateway.virtual_interfaces;
@@ -328,7 +393,8 @@ impl Maker<'_> {
             let mut hops = BTreeSet::new();
             for vif in vifs {
                 if self.dice.chance(50) {
-                    let is_v4 = prefix.addr().is_ipv4() && (vif.addresses.iter().any(|link| link.peer.is_ipv4()));
+                    let is_v4 =
+                        prefix.addr().is_ipv4() && (vif.addresses.iter().any(|link| link.peer.is_ipv4()));
                     hops.insert(Hop { vif: vif.name.as_str().into(), is_v4 });
                 }
                 if self.dice.chance(60) {

@@ -34,7 +34,8 @@ fn ports(dice: &mut Dice) -> Vec<u8> {
 
 fn tcp(dice: &mut Dice) -> Vec<u8> {
     let opens = dice.chance(50);
-    let flags = if opens { dice.pick(&[0x02, 0x12, 0xc2, 0x02]) } else { dice.pick(&[0x10, 0x18, 0x11, 0x04, 0x00]) };
+    let flags =
+        if opens { dice.pick(&[0x02, 0x12, 0xc2, 0x02]) } else { dice.pick(&[0x10, 0x18, 0x11, 0x04, 0x00]) };
     let options = if opens || dice.chance(20) { tcp_options(dice) } else { Vec::new() };
     let mut words = 5 + options.len() / 4;
     if dice.once_in(30) {
