@@ -172,7 +172,7 @@ impl Inside<'_> {
         }
         let at = self.inner() + 14;
         let packet = ip::read(frame.ether_type, Place { frame: bytes, at, end: self.outer.end })?;
-        self.packet(&frame, packet, at)
+        self.packet(&frame, packet)
     }
 
     /// A frame back to the VTEP that it came from, in the tunnel header of the question: with its identification, its flag DF, its
@@ -228,8 +228,8 @@ impl Inside<'_> {
         Ok(Judgement::one(self.scope(), Fate::Answer(reply)))
     }
 
-    fn packet(&self, frame: &Frame<'_>, packet: Packet, at: usize) -> Result<Judgement, DropReason> {
-        let cast = screen::screen(&packet, at, frame.to)?;
+    fn packet(&self, frame: &Frame<'_>, packet: Packet) -> Result<Judgement, DropReason> {
+        let cast = screen::screen(&packet, frame.to)?;
         if !packet.is_v4() && packet.icmp_type() == Some(SOLICITATION) {
             return self.solicited(frame, &packet);
         }
@@ -249,20 +249,16 @@ impl Inside<'_> {
         let mark = |inner| decapsulated(self.outer.class, inner);
         match self.gateway.route(request.asked.destination).map(|route| &route.to) {
             // The design is silent: the address of another router, or of a line, is the gateway's as well.
-            Some(To::Own(_) | To::Router(_)) => self.punt(request.asked, mark, at),
+            Some(To::Own(_) | To::Router(_)) => self.punt(request.asked, mark),
             Some(To::Nobody) => Err(DropReason::MartianDestination),
             _ => Ok(request.forward(mark)),
         }
     }
 
     /// The inner frame, whose packet has the tunnel's mark of congestion.
-    fn punt(
-        &self,
-        mut packet: Packet,
-        mark: impl Fn(u8) -> Option<u8>,
-        at: usize,
-    ) -> Result<Judgement, DropReason> {
+    fn punt(&self, mut packet: Packet, mark: impl Fn(u8) -> Option<u8>) -> Result<Judgement, DropReason> {
         let class = mark(packet.class()).ok_or(DropReason::Congestion)?;
+        let at = packet.at;
         packet.set_class(class);
         let bytes = &self.outer.frame[..self.outer.end];
         let frame = [&bytes[self.inner()..at], &packet.bytes, &bytes[at + packet.bytes.len()..]].concat();

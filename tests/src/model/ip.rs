@@ -10,7 +10,7 @@ use super::options;
 /// Most extension headers (docs/reference.md, what limits packets).
 const MOST_EXTENSIONS: usize = 6;
 /// Where, in the frame, an extension header or an `ICMPv6` header starts at the latest.
-const LAST_START: usize = 1535;
+pub(super) const LAST_START: usize = 1535;
 
 /// `ICMPv6` (RFC 4443).
 pub(super) const ICMP_V6: u8 = 58;
@@ -18,6 +18,8 @@ pub(super) const ICMP_V6: u8 = 58;
 /// A packet, without what pads its frame.
 #[derive(Clone, Debug)]
 pub(super) struct Packet {
+    /// Where it stands in its frame.
+    pub(super) at: usize,
     pub(super) bytes: Vec<u8>,
     pub(super) source: IpAddr,
     pub(super) destination: IpAddr,
@@ -143,6 +145,7 @@ fn read_v4(place: Place<'_>) -> Result<Packet, DropReason> {
     let offset = header.fragments_offset().value();
     let more = header.more_fragments();
     Ok(Packet {
+        at: place.at,
         source: header.source_addr().into(),
         destination: header.destination_addr().into(),
         ttl: header.ttl(),
@@ -166,6 +169,7 @@ fn read_v6(place: Place<'_>) -> Result<Packet, DropReason> {
         return Err(DropReason::IpTotalLength);
     }
     let mut packet = Packet {
+        at: place.at,
         source: header.source_addr().into(),
         destination: header.destination_addr().into(),
         ttl: header.hop_limit(),
@@ -218,7 +222,7 @@ fn walk(packet: &mut Packet, place: Place<'_>) -> Result<(), DropReason> {
 }
 
 /// Whether type, code and checksum of an ICMP message are there, where they should be.
-pub(super) fn has_icmp_header(packet: &Packet, at: usize) -> Result<(), DropReason> {
+pub(super) fn has_icmp_header(packet: &Packet) -> Result<(), DropReason> {
     let number = if packet.is_v4() { 1 } else { ICMP_V6 };
     if packet.protocol != number || packet.is_later_fragment() {
         return Ok(());
@@ -226,5 +230,5 @@ pub(super) fn has_icmp_header(packet: &Packet, at: usize) -> Result<(), DropReas
     if packet.message().len() < 4 {
         return Err(DropReason::IpTotalLength);
     }
-    if at + packet.transport > LAST_START { Err(DropReason::ExtensionHeaders) } else { Ok(()) }
+    if packet.at + packet.transport > LAST_START { Err(DropReason::ExtensionHeaders) } else { Ok(()) }
 }

@@ -8,7 +8,7 @@ use border_gw_common::verdict::DropReason;
 
 use super::forward::{From, Request};
 use super::frame::{self, Frame};
-use super::ip::{self, Packet, Place};
+use super::ip::{self, LAST_START, Packet, Place};
 use super::neighbor::{self, ADVERTISEMENT, SOLICITATION};
 use super::screen::{self, Cast};
 use super::world::{Gateway, To, Vif, World, ends};
@@ -171,7 +171,7 @@ impl Line<'_> {
 
     /// Steps 3 to 5.
     fn packet(&self, packet: Packet) -> Result<Judgement, DropReason> {
-        let cast = screen::screen(&packet, self.frame.at, self.frame.to)?;
+        let cast = screen::screen(&packet, self.frame.to)?;
         if !packet.is_v4() && packet.icmp_type() == Some(SOLICITATION) {
             return self.solicited(&packet);
         }
@@ -222,7 +222,9 @@ impl Line<'_> {
     fn class(&self, packet: &Packet) -> VifPolicer {
         let message = packet.message();
         let here = self.is_own(packet.destination) || screen::is_link_local(packet.destination);
-        if !here || packet.fragment.is_some() || message.len() < 14 {
+        // The design is silent: nobody looks for ports deeper in the frame than for headers.
+        let deep = packet.at + packet.transport > LAST_START;
+        if !here || deep || packet.fragment.is_some() || message.len() < 14 {
             return VifPolicer::PuntRest;
         }
         let port = |at: usize| u16::from_be_bytes([message[at], message[at + 1]]);

@@ -1,7 +1,7 @@
 //! The maximum segment size that a TCP connection opens with, lowered to what fits (RFC 9293, section 3.7.1; docs/reference.md,
 //! `mss_clamp`).
 
-use super::ip::Packet;
+use super::ip::{LAST_START, Packet};
 use super::sum::updated;
 
 const TCP: u8 = 6;
@@ -20,7 +20,7 @@ pub(super) fn clamp(packet: &mut Packet, mtu: u16) {
     }
     let most = mtu.saturating_sub(if packet.is_v4() { 40 } else { 60 });
     let segment = packet.message();
-    let Some(at) = option(segment) else { return };
+    let Some(at) = option(segment, packet.at + packet.transport) else { return };
     if u16::from_be_bytes([segment[at], segment[at + 1]]) <= most {
         return;
     }
@@ -36,8 +36,9 @@ pub(super) fn clamp(packet: &mut Packet, mtu: u16) {
     packet.bytes[start + 16..start + 18].copy_from_slice(&sum.to_be_bytes());
 }
 
-/// Where the value of the option stands in a segment that opens a connection.
-fn option(segment: &[u8]) -> Option<usize> {
+/// Where the value of the option stands in a segment that opens a connection, and starts at `start` in the frame. The design is silent:
+/// what reaches deeper into the frame than headers are looked for is left as it is.
+fn option(segment: &[u8], start: usize) -> Option<usize> {
     let header_len = usize::from(segment.get(12)? >> 4) * 4;
     if segment[13..].first()? & SYN == 0 || header_len < 20 {
         return None;
@@ -46,6 +47,9 @@ fn option(segment: &[u8]) -> Option<usize> {
     let (mut at, mut found) = (0, None);
     // An option of interest has four bytes at least.
     while at + 4 <= options.len() {
+        if start + 20 + at > LAST_START {
+            return None;
+        }
         match (options[at], usize::from(options[at + 1])) {
             (NO_OPERATION, _) => at += 1,
             // The design is silent: what stands in front of the end, or of a fault, counts.

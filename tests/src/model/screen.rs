@@ -61,8 +61,8 @@ fn group(of_the_link: bool) -> Result<Cast, DropReason> {
 }
 
 /// What no packet may be, whichever way it came: its source, its destination, its message.
-pub(super) fn screen(packet: &Packet, at: usize, to: MacAddr) -> Result<Cast, DropReason> {
-    super::ip::has_icmp_header(packet, at)?;
+pub(super) fn screen(packet: &Packet, to: MacAddr) -> Result<Cast, DropReason> {
+    super::ip::has_icmp_header(packet)?;
     // Whoever has no address yet asks whether somebody has it (RFC 4862, section 5.4.2).
     let asks = !packet.is_v4() && packet.icmp_type() == Some(SOLICITATION);
     if !(asks && packet.source.is_unspecified()) {
