@@ -7,7 +7,7 @@ use border_gw_common::verdict::DropReason;
 use crate::checksum;
 use crate::headers::{self, Ip, be16};
 use crate::packet::Packet;
-use crate::screen::{NEIGHBOR_ADVERTISEMENT, Reach, reach};
+use crate::screen::{NEIGHBOR_ADVERTISEMENT, Reach, reach, screen_mac};
 
 /// Bytes of an ARP packet for Ethernet and IPv4.
 pub const ARP: usize = 28;
@@ -35,6 +35,8 @@ pub fn arp<P: Packet>(packet: &mut P, at: usize) -> Result<Arp, DropReason> {
     if bytes[..6] != [0, 1, 0x08, 0x00, 6, 4] || operation != REQUEST && operation != REPLY {
         return Err(DropReason::ArpMalformed);
     }
+    // The reply goes to whom the packet names, which need not be whom the frame names.
+    screen_mac(headers::mac(bytes, 8))?;
     Ok(Arp {
         request: operation == REQUEST,
         sender: [bytes[14], bytes[15], bytes[16], bytes[17]],

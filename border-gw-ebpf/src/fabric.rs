@@ -272,9 +272,11 @@ pub fn return_to_vtep<P: Packet>(
     let ours = mac(packet.window::<6>(0).ok_or(DropReason::Truncated)?, 0);
     answer::return_frame(packet, 0, ours)?;
     if version == V4 {
-        let bytes = packet.window::<28>(ETHERNET).ok_or(DropReason::Truncated)?;
+        let bytes = packet.window::<36>(ETHERNET).ok_or(DropReason::Truncated)?;
         bytes[1] = class;
         add_len(bytes, 2, grown);
+        // Of the flags DF alone: what is reserved is zero (RFC 791, section 3.1).
+        bytes[6] &= 0x40;
         bytes[8] = OUTER_TTL;
         bytes[12..16].copy_from_slice(&settings.vtep[..4]);
         bytes[16..20].copy_from_slice(&to[..4]);
@@ -282,8 +284,9 @@ pub fn return_to_vtep<P: Packet>(
         add_len(bytes, 24, grown);
         // No checksum, as on everything that we send (RFC 7348, section 5; RFC 6935).
         bytes[26..28].copy_from_slice(&[0, 0]);
+        reserve_nothing(bytes, 28);
     } else {
-        let bytes = packet.window::<48>(ETHERNET).ok_or(DropReason::Truncated)?;
+        let bytes = packet.window::<56>(ETHERNET).ok_or(DropReason::Truncated)?;
         bytes[0] = 0x60 | class >> 4;
         bytes[1] = class << 4 | bytes[1] & 0xf;
         add_len(bytes, 4, grown);
@@ -292,8 +295,17 @@ pub fn return_to_vtep<P: Packet>(
         bytes[24..40].copy_from_slice(to);
         add_len(bytes, 44, grown);
         bytes[46..48].copy_from_slice(&[0, 0]);
+        reserve_nothing(bytes, 48);
     }
     Ok(())
+}
+
+/// Of the VXLAN header at `at`, the flag I and the VNI alone: what is reserved is ignored where it comes, and zero where it goes
+/// (RFC 7348, section 5).
+#[inline(always)]
+fn reserve_nothing<const N: usize>(bytes: &mut [u8; N], at: usize) {
+    bytes[at..at + 4].copy_from_slice(&[8, 0, 0, 0]);
+    bytes[at + 7] = 0;
 }
 
 /// TTL or hop limit of tunnel packets.

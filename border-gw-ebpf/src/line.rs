@@ -19,7 +19,9 @@ use crate::headers::{
 use crate::icmp::Refusal;
 use crate::packet::Packet;
 use crate::rewrite;
-use crate::screen::{NEIGHBOR_ADVERTISEMENT, NEIGHBOR_SOLICITATION, Reach, Screened, screen, screen_mac};
+use crate::screen::{
+    NEIGHBOR_ADVERTISEMENT, NEIGHBOR_SOLICITATION, Reach, Screened, reach, screen, screen_mac,
+};
 use crate::tables::Tables;
 
 /// What becomes of a frame that came in on a line port.
@@ -88,7 +90,8 @@ fn is_link_control(frame: &Frame) -> bool {
 }
 
 /// ARP reaches the kernel from declared peers alone: its neighbour table is shared by the whole machine. A peer that asks
-/// with another address of its network (Linux does, with `arp_announce` 0) is answered here, and makes no entry.
+/// with another address of its network (Linux does, with `arp_announce` 0) is answered here, and makes no entry: with any that the
+/// VIF may use, which without validation is any host's.
 #[inline(always)]
 fn from_arp<P: Packet, T: Tables>(
     packet: &mut P,
@@ -96,14 +99,21 @@ fn from_arp<P: Packet, T: Tables>(
     ingress: Ingress<'_>,
 ) -> Result<Verdict, DropReason> {
     let arp = answer::arp(packet, ingress.payload)?;
-    let class = |address: [u8; 4]| {
+    let key = |address: [u8; 4]| {
         let mut key: Address = [0; 16];
         key[..4].copy_from_slice(&address);
-        tables.source(ingress.index, V4, &key)
+        key
     };
-    match class(arp.sender) {
+    let class = |address: [u8; 4]| tables.source(ingress.index, V4, &key(address));
+    let sender = class(arp.sender);
+    let may = sender == Some(SOURCE_ROUTED) || sender.is_none() && ingress.vif.flags & VIF_VALIDATE == 0;
+    match sender {
         Some(SOURCE_PEER) => punt(packet, tables, ingress, VifPolicer::PuntNeighbor),
-        Some(SOURCE_ROUTED) if arp.request && class(arp.target) == Some(SOURCE_OWN) => {
+        _ if may
+            && arp.request
+            && reach(V4, &key(arp.sender)) == Reach::Global
+            && class(arp.target) == Some(SOURCE_OWN) =>
+        {
             limit(tables, ingress, VifPolicer::Answer)?;
             answer::arp_reply(packet, 0, ingress.payload, ingress.vif.mac)?;
             Ok(Verdict::Answer)

@@ -10,6 +10,7 @@ pub mod figures;
 pub mod frames;
 pub mod masses;
 pub mod metrics;
+pub mod model;
 pub mod netns;
 pub mod peer;
 pub mod privileges;

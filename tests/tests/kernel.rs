@@ -47,5 +47,8 @@ mod too_big;
 mod contents;
 #[path = "kernel/fallback.rs"]
 mod fallback;
+#[path = "kernel/loaded.rs"]
+#[expect(dead_code, reason = "the tests beside the model use more")]
+mod loaded;
 #[path = "kernel/witness.rs"]
 mod witness;

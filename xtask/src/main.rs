@@ -1,7 +1,8 @@
-//! The repository's tasks: `cargo xtask setup|run|test|bench|fuzz|tidy`. Builds without anything that `setup` installs.
+//! The repository's tasks: `cargo xtask setup|run|test|bench|fuzz|replay|tidy`. Builds without anything that `setup` installs.
 
 mod bench;
 mod fuzz;
+mod replay;
 mod run;
 mod setup;
 mod shell;
@@ -57,6 +58,14 @@ enum Task {
         #[arg(long)]
         keep: bool,
     },
+    /// Run a case of the reference model again, and show both sides
+    Replay {
+        /// The file that a test named
+        file: std::path::PathBuf,
+        /// Run it in the kernel as well (root)
+        #[arg(long)]
+        kernel: bool,
+    },
     /// Check the repository's own rules
     Tidy,
 }
@@ -78,6 +87,7 @@ fn dispatch(task: Task) -> anyhow::Result<()> {
         Task::Test { all, filter } => test::test(all, filter.as_deref()),
         Task::Bench { check, json } => bench::bench(check.as_deref(), json.as_deref()),
         Task::Fuzz { target, seconds, keep } => fuzz::fuzz(target.as_deref(), seconds, keep),
+        Task::Replay { file, kernel } => replay::replay(&file, kernel),
         Task::Tidy => tidy::tidy(),
     }
 }

@@ -265,6 +265,8 @@ fn answered(name: &str, underlay: Underlay, vpc: u32, vtep: usize, inner: &[u8],
     // The asker's UDP checksum is none of ours.
     let packet = tunnelled(underlay, vpc, vtep, inner);
     let at = outer_len(underlay) - 10;
+    // What VXLAN reserves is ignored, and never sent.
+    let packet = set(set(packet, outer_len(underlay) - 8, &[0xff, 1, 2, 3]), outer_len(underlay) - 1, &[4]);
     // A class and a mark of congestion in the tunnel are none of the answer's.
     let packet = padded(marked(underlay, set(packet, at, &[0x12, 0x34])), pad);
     let mut frame = Frame::new(&packet);
@@ -301,6 +303,58 @@ fn a_vpc_is_told_by_arp_where_its_router_is() {
             seen::assert_address(reply.target_ipv4.into(), asker);
         }
     }
+}
+
+#[test]
+fn nobody_is_told_who_has_the_address_of_a_group() {
+    const GROUPS: [MacAddr; 2] = [MacAddr::BROADCAST, MacAddr([1, 0, 0x5e, 0, 0, 1])];
+    check(|underlay| {
+        let rows = GROUPS.into_iter().flat_map(|group| {
+            let on_line = |name, sender| {
+                let question = arp(1, (group, sender), (NOBODY, "169.254.10.2"));
+                let frame = tagged(port_mac(PORT_A), tags(VIF_A), 0x0806, &question);
+                Case::line(name, VIF_A, frame, Want::Drop(Drop::GroupSource))
+            };
+            let question = ethernet(
+                router_mac(VPC),
+                HOST,
+                &[],
+                0x0806,
+                &arp(1, (group, "10.1.2.3"), (NOBODY, "10.1.0.1")),
+            );
+            let in_vpc = tunnelled(underlay, VPC, 1, &question);
+            [
+                on_line("a peer", "169.254.10.1"),
+                on_line("a host behind the peer", "172.16.0.9"),
+                Case::fabric("a host of a VPC", VPC, in_vpc, Want::Drop(Drop::GroupSource)),
+            ]
+        });
+        rows.collect()
+    });
+}
+
+#[test]
+fn without_validation_any_host_is_told_by_arp_where_we_are() {
+    check(|_| {
+        let row = |name, vif, sender, answered: bool| {
+            let own = if vif == VIF_B { "169.254.20.2" } else { "169.254.10.2" };
+            let mac = port_mac(vif_port(vif));
+            let frame = |to, question: Vec<u8>| ethernet(to, CUSTOMER, tags(vif), 0x0806, &question);
+            let question = frame(mac, arp(1, (CUSTOMER, sender), (NOBODY, own)));
+            let reply = ethernet(CUSTOMER, mac, tags(vif), 0x0806, &arp(2, (mac, own), (CUSTOMER, sender)));
+            let want = if answered { Want::Answer(reply) } else { Want::Drop(Drop::ArpStranger) };
+            Case::line(name, vif, question, want)
+        };
+        vec![
+            row("any host", VIF_B, "198.51.100.7", true),
+            row("nobody", VIF_B, "0.0.0.0", false),
+            row("a group", VIF_B, "224.0.0.1", false),
+            row("a host of a VPC", VIF_B, "10.1.2.3", false),
+            row("another line's router", VIF_B, "169.254.10.1", false),
+            row("another address of the link", VIF_B, "169.254.20.3", false),
+            row("any host, with validation", VIF_A, "198.51.100.7", false),
+        ]
+    });
 }
 
 #[test]

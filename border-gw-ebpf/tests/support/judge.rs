@@ -157,7 +157,7 @@ pub(crate) fn judge(world: &mut Memory, underlay: Underlay, input: &Input, room:
             let source = &input.bytes[6..12];
             let mac = &frame.bytes()[..6];
             assert!(
-                mac == source || mac == [0x33, 0x33, 0, 0, 0, 1],
+                mac == source || mac == [0x33, 0x33, 0, 0, 0, 1] || arp_sender(input) == Some(mac),
                 "an answer goes to the asker: {input:?}"
             );
         }
@@ -171,6 +171,13 @@ pub(crate) fn judge(world: &mut Memory, underlay: Underlay, input: &Input, room:
         assert!(world.traffic().values().all(|flow| flow.packets == 0), "{input:?}");
     }
     outcome
+}
+
+/// Whom an ARP request on a line names as its sender: RFC 826 sends the reply there.
+fn arp_sender(input: &Input) -> Option<&[u8]> {
+    const REQUEST: [u8; 8] = [0, 1, 8, 0, 6, 4, 0, 1];
+    let at = input.bytes.windows(REQUEST.len()).position(|bytes| bytes == REQUEST)?;
+    input.bytes.get(at + REQUEST.len()..at + REQUEST.len() + 6).filter(|_| input.entry == Entry::Line)
 }
 
 fn is_punt_limiter(policer: u32) -> bool {
