@@ -217,8 +217,8 @@ impl Line<'_> {
         }
     }
 
-    /// The limiter of what a peer sends to an address of this line: BGP that is there, BGP that opens, BFD over one hop or more, and
-    /// the rest (RFC 4271, RFC 5881, RFC 5883).
+    /// The limiter of what a peer sends to an address of this line: BGP that is there, BGP that opens, BFD, and the rest (RFC 4271,
+    /// RFC 5881).
     fn class(&self, packet: &Packet) -> VifPolicer {
         let message = packet.message();
         let here = self.is_own(packet.destination) || screen::is_link_local(packet.destination);
@@ -233,7 +233,8 @@ impl Line<'_> {
             // SYN without ACK.
             6 if bgp && message[13] & 0x12 == 0x02 => VifPolicer::PuntOpen,
             6 if bgp => VifPolicer::PuntControl,
-            17 if matches!(port(2), 3784 | 4784) => VifPolicer::PuntBfd,
+            // RFC 5881, section 5: what was forwarded is none.
+            17 if port(2) == 3784 && packet.ttl == 255 => VifPolicer::PuntBfd,
             _ => VifPolicer::PuntRest,
         }
     }
