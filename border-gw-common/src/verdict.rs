@@ -68,7 +68,7 @@ reasons! {
     Broadcast = "broadcast", "An IPv4 limited broadcast.";
     RouterAdvertisement = "router_advertisement", "An IPv6 router advertisement.";
     Redirect = "redirect", "An ICMP redirect, for IPv4 or IPv6.";
-    NeighborMalformed = "neighbor_malformed", "A neighbour solicitation or advertisement that RFC 4861 calls invalid.";
+    NeighborMalformed = "neighbor_malformed", "A neighbour solicitation or advertisement that RFC 4861 calls invalid, by its hop limit, code, addresses or lengths.";
     LinkLocalSource = "link_local_source", "A link-local source of anything but neighbour solicitations and advertisements.";
     SourceInvalid = "source_invalid", "A source that the virtual interface may not use, or that is not in the attachment.";
     StrangerOnLink = "stranger_on_link", "Addressed to the gateway by another address of the link subnet than a declared peer's, to a group of the link by anybody but a declared peer, or a neighbour advertisement about anybody else.";
