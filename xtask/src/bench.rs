@@ -16,7 +16,7 @@ pub(crate) fn bench(check: Option<&str>, json: Option<&Path>) -> anyhow::Result<
         bail!("there is no benchmark `{name}`; there are: {}", BENCHES.join(", "));
     }
     setup::setup()?;
-    crate::run::build()?;
+    crate::build::binaries()?;
     let mut bench = command("target/debug/testbed bench");
     bench.arg(check.unwrap_or(BENCHES[0]));
     if check.is_some() {
