@@ -8,11 +8,12 @@ use aya::programs::{Program, ProgramError, ProgramInfo};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Most that a program may have: what it has today and a quarter, so that a change which costs much is seen by who makes it.
+/// Most that a program may have: what it has on Linux 6.18 and a quarter, so that who makes a change that costs much sees it. Other
+/// kernels prune differently (on Linux 6.1 `line` has 497,000 and `error` 670,000 instructions to verify): that they load there is
+/// seen there (`cargo xtask vm`).
 struct Limits {
     program: &'static str,
-    /// Instructions that the verifier walks; the kernel's own limit is a million (`BPF_COMPLEXITY_LIMIT_INSNS`), and older and
-    /// newer kernels prune differently.
+    /// Instructions that the verifier walks, on all paths; the kernel's own limit is a million (`BPF_COMPLEXITY_LIMIT_INSNS`).
     walked: u32,
     /// States that it keeps at once.
     states: u32,
@@ -20,16 +21,16 @@ struct Limits {
     size: u32,
 }
 
-/// Stack of a program in bytes, functions that it calls included: the kernel's own limit (`MAX_BPF_STACK`).
+/// Stack in bytes, which is the kernel's own limit (`MAX_BPF_STACK`).
 const STACK: u32 = 512;
 
 const LIMITS: [Limits; 6] = [
-    Limits { program: "line", walked: 0, states: 0, size: 0 },
-    Limits { program: "fabric", walked: 0, states: 0, size: 0 },
-    Limits { program: "host", walked: 0, states: 0, size: 0 },
-    Limits { program: "error", walked: 0, states: 0, size: 0 },
-    Limits { program: "lost_redirect", walked: 0, states: 0, size: 0 },
-    Limits { program: "lost_transmit", walked: 0, states: 0, size: 0 },
+    Limits { program: "line", walked: 550_000, states: 2_500, size: 9_500 },
+    Limits { program: "fabric", walked: 480_000, states: 2_400, size: 7_800 },
+    Limits { program: "host", walked: 100_000, states: 650, size: 2_800 },
+    Limits { program: "error", walked: 285_000, states: 2_400, size: 7_500 },
+    Limits { program: "lost_redirect", walked: 140, states: 12, size: 80 },
+    Limits { program: "lost_transmit", walked: 190, states: 15, size: 130 },
 ];
 
 /// The verifier's figures of a program.
@@ -41,7 +42,7 @@ pub struct Figures {
     pub walked: u32,
     /// States kept at once.
     pub states: u32,
-    /// Stack in bytes: the sum over its functions.
+    /// Stack in bytes: its own, and that of the deepest function that it calls. None of ours calls another.
     pub stack: u32,
     /// Size in instructions, as the kernel rewrote it.
     pub size: u32,
@@ -56,15 +57,16 @@ pub fn figures(object: &Path) -> anyhow::Result<Vec<Figures>> {
     let mut loader = EbpfLoader::new();
     let loader = loader.verifier_log_level(VerifierLogLevel::STATS);
     let mut object = loader.load(&bytes).with_context(|| format!("cannot load {}", object.display()))?;
-    let names: Vec<String> = object.programs().map(|(name, _)| name.to_owned()).collect();
+    let mut names: Vec<String> = object.programs().map(|(name, _)| name.to_owned()).collect();
+    names.sort_unstable();
     names.into_iter().map(|name| figures_of(&mut object, name)).collect()
 }
 
 fn figures_of(object: &mut Ebpf, name: String) -> anyhow::Result<Figures> {
     let program = object.program_mut(&name).context("no such program")?;
     let log = verifier_log(program).with_context(|| format!("program `{name}`"))?;
-    let (walked, states, stack) =
-        parse(&log).with_context(|| format!("the verifier's log of program `{name}` has no figures: {log}"))?;
+    let (walked, states, stack) = parse(&log)
+        .with_context(|| format!("the verifier's log of program `{name}` has no figures: {log}"))?;
     let info = load(program).with_context(|| format!("cannot load program `{name}`"))?;
     let size = info.size_translated().context("the kernel does not tell the program's size")? / INSTRUCTION;
     Ok(Figures { program: name, walked, states, stack, size })
@@ -107,10 +109,11 @@ fn parse(log: &str) -> Option<(u32, u32, u32)> {
     let mut words = line("processed ")?.split(' ');
     let walked = words.next()?.parse().ok()?;
     let states = words.skip_while(|word| *word != "peak_states").nth(1)?.parse().ok()?;
-    // `480+16`: a function each; some kernels go on behind that.
-    let functions = line("stack depth ")?.split(' ').next()?.split('+');
-    let stack = functions.map(|depth| depth.parse::<u32>().ok()).sum::<Option<u32>>()?;
-    Some((walked, states, stack))
+    // `480+0+24`: the program, and its functions.
+    let depths = line("stack depth ")?.split('+').map(|depth| depth.trim().parse().ok());
+    let depths: Vec<u32> = depths.collect::<Option<_>>()?;
+    let (own, functions) = depths.split_first()?;
+    Some((walked, states, own + functions.iter().max().unwrap_or(&0)))
 }
 
 /// The figures as a table.
@@ -133,7 +136,9 @@ pub fn excesses(figures: &[Figures]) -> Vec<String> {
 fn excesses_of(figures: &Figures) -> Vec<String> {
     let Figures { program, walked, states, stack, size } = figures;
     let Some(limits) = LIMITS.iter().find(|limits| limits.program == program) else {
-        return vec![format!("program `{program}` has no limits: add them to LIMITS in tests/src/verifier.rs")];
+        return vec![format!(
+            "program `{program}` has no limits: add them to LIMITS in tests/src/verifier.rs"
+        )];
     };
     let checks = [
         ("instructions verified", *walked, limits.walked),
@@ -157,9 +162,9 @@ mod tests {
 
     #[test]
     fn figures_are_at_the_end_of_a_log() {
-        let log = "func#0 @0\nverification time 72371 usec\nstack depth 480+16\nprocessed 30123 insns (limit 1000000) \
+        let log = "func#0 @0\nverification time 72371 usec\nstack depth 480+0+24\nprocessed 30123 insns (limit 1000000) \
                    max_states_per_insn 12 total_states 900 peak_states 800 mark_read 40\n";
-        assert_eq!(parse(log), Some((30_123, 800, 496)));
+        assert_eq!(parse(log), Some((30_123, 800, 504)));
         assert_eq!(parse("stack depth 8\n"), None);
     }
 

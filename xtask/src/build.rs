@@ -24,17 +24,21 @@ pub(crate) fn build(stats: bool) -> anyhow::Result<()> {
 
 /// The object of the packet path, where the build script left it.
 fn object() -> anyhow::Result<PathBuf> {
-    let said = quietly(&mut command("cargo build --quiet --package border-gw-user --bins --message-format json"))?;
-    let directory = out_directory(&said).context("cargo does not say where border-gw-user's build script wrote")?;
+    let said =
+        quietly(&mut command("cargo build --quiet --package border-gw-user --bins --message-format json"))?;
+    let directory =
+        out_directory(&said).context("cargo does not say where border-gw-user's build script wrote")?;
     Ok(PathBuf::from(directory).join("border-gw-xdp"))
 }
 
 /// `OUT_DIR` of border-gw-user, in what cargo says of a build (a JSON document a line).
 fn out_directory(said: &str) -> Option<String> {
-    let message = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()).find(|message| {
-        message["reason"] == "build-script-executed"
-            && message["package_id"].as_str().is_some_and(|package| package.contains("/border-gw-user#"))
-    })?;
+    let message = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()).find(
+        |message| {
+            message["reason"] == "build-script-executed"
+                && message["package_id"].as_str().is_some_and(|package| package.contains("/border-gw-user#"))
+        },
+    )?;
     message["out_dir"].as_str().map(str::to_owned)
 }
 

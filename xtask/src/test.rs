@@ -6,7 +6,8 @@ use crate::setup;
 use crate::shell::{command, loudly, quietly};
 
 /// The tests that make network namespaces and load BPF programs, for nextest.
-pub(crate) const PRIVILEGED: &str = "package(border-gw-tests) & kind(test) | package(border-gw-user) & binary(bird)";
+pub(crate) const PRIVILEGED: &str =
+    "package(border-gw-tests) & kind(test) | package(border-gw-user) & binary(bird)";
 
 /// What of the tests is meant.
 #[derive(Clone, Copy)]

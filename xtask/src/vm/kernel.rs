@@ -42,7 +42,9 @@ pub(super) struct Kernel {
 pub(super) fn unpacked(series: &str) -> anyhow::Result<Kernel> {
     let directory = top().join("target/vm").join(format!("linux-{series}"));
     if !directory.is_dir() {
-        step(&format!("fetching Debian's Linux {series} (nothing is installed)"), || fetch(series, &directory))?;
+        step(&format!("fetching Debian's Linux {series} (nothing is installed)"), || {
+            fetch(series, &directory)
+        })?;
     }
     let release = first_name(&directory.join("lib/modules"))?;
     Ok(Kernel {
@@ -100,8 +102,9 @@ fn newest(list: &str, series: &str) -> Option<String> {
 }
 
 fn first_name(directory: &Path) -> anyhow::Result<String> {
-    let mut names = fs::read_dir(directory)
-        .with_context(|| format!("cannot read {}; remove {} and run this again", directory.display(), "target/vm"))?;
+    let mut names = fs::read_dir(directory).with_context(|| {
+        format!("cannot read {}; remove {} and run this again", directory.display(), "target/vm")
+    })?;
     let first = names.next().with_context(|| format!("nothing is in {}", directory.display()))??;
     Ok(first.file_name().to_string_lossy().into_owned())
 }
