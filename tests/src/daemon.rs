@@ -31,7 +31,7 @@ pub struct Daemon {
 
 /// How long a daemon may take until it answers: it loads programs, which takes a minute where the processor is emulated, and makes
 /// namespaces.
-const START: Duration = Duration::from_secs(150);
+const START: Duration = Duration::from_mins(5);
 
 impl Daemon {
     /// Starts one in the server's namespace, and waits until it answers.

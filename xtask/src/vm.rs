@@ -33,8 +33,9 @@ const PATIENCE: (Duration, Duration) = (Duration::from_mins(12), Duration::from_
 const MEMORY_MIB: u32 = 4096;
 /// Processors; more than the privileged tests need, which run one at a time.
 const PROCESSORS: u32 = 2;
-/// What the kernel is told: where it prints, and that a panic is the end (with `-no-reboot`).
-const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1";
+/// What the kernel is told: where it prints, that a panic is the end (with `-no-reboot`), and that the emulated processor needs no
+/// mitigations, which cost it much.
+const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 mitigations=off";
 /// Where the machine finds what it is given, and leaves what it makes.
 const RESULTS: &str = "/run/results";
 /// What is in there: nextest's list of binaries, cargo's of packages, and the exit code.
