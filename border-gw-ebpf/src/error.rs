@@ -12,7 +12,7 @@ use crate::answer;
 use crate::fabric::{Outer, return_to_vtep};
 use crate::headers::{Ip, be16, word};
 use crate::icmp::{self, Refusal, Teller};
-use crate::packet::Packet;
+use crate::packet::{Packet, in_sight};
 use crate::screen::{Reach, Screened};
 use crate::tables::Tables;
 
@@ -72,7 +72,7 @@ pub fn error<P: Packet, T: Tables>(packet: &mut P, tables: &T, ifindex: u32) -> 
 /// the note and here, by one that leaves a note of its own.
 #[inline(always)]
 fn is_about<P: Packet>(packet: &mut P, about: &Complaint) -> bool {
-    let at = about.at as usize;
+    let Some(at) = in_sight(about.at as usize) else { return false };
     // One comparison, and no branches for the verifier.
     let differing = if about.version == V4 {
         let Some(header) = packet.window::<20>(at) else { return false };

@@ -5,7 +5,7 @@ use border_gw_common::verdict::DropReason;
 
 use crate::checksum;
 use crate::headers::{PROTOCOL_ICMP, PROTOCOL_ICMPV6};
-use crate::packet::Packet;
+use crate::packet::{Packet, in_sight};
 use crate::rewrite;
 use crate::tables::Tables;
 
@@ -56,7 +56,9 @@ fn may_answer<P: Packet>(packet: &mut P, about: &Complaint) -> bool {
     if about.transport + 2 > about.at + about.len {
         return false;
     }
-    let Some(header) = packet.window::<2>(about.transport as usize) else { return false };
+    let Some(header) = in_sight(about.transport as usize).and_then(|at| packet.window::<2>(at)) else {
+        return false;
+    };
     if about.version == V4 { is_query(header[0]) } else { header[0] >= 128 }
 }
 

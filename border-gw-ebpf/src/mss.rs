@@ -7,7 +7,7 @@ use border_gw_common::abi::V4;
 
 use crate::checksum;
 use crate::headers::{EXTENSION_FRAGMENT, Ip, MAX_EXTENSIONS, PROTOCOL_TCP, be16};
-use crate::packet::{MAX_OFFSET, Packet};
+use crate::packet::{IN_FRAME, Packet, in_sight};
 
 /// Bytes of an IPv6 header.
 const IPV6: usize = 40;
@@ -17,8 +17,6 @@ const TCP: usize = 20;
 const MSS: usize = 4;
 /// Most bytes of options: the header's length is a number of 4 bits, of words.
 const MAX_OPTIONS: usize = 40;
-/// A mask over offsets in a frame up to [`MAX_OFFSET`].
-const IN_FRAME: usize = (MAX_OFFSET + 1).next_power_of_two() - 1;
 /// A mask over offsets in a TCP header.
 const IN_HEADER: usize = 63;
 
@@ -48,11 +46,7 @@ pub fn hold<P: Packet>(packet: &mut P, ip: &Ip, mtu: u16) {
 /// Lowers the MSS of a SYN where it is larger. Never raises it, and never adds one; what is not whole is not for us to refuse.
 #[inline(always)]
 pub fn clamp<P: Packet>(packet: &mut P, segment: Segment) {
-    if segment.ip > MAX_OFFSET || segment.at > MAX_OFFSET {
-        return;
-    }
-    // Told to the verifier once more, which knows nothing of a number that has been put aside meanwhile.
-    let (ip, at) = (hint::black_box(segment.ip) & IN_FRAME, hint::black_box(segment.at) & IN_FRAME);
+    let (Some(ip), Some(at)) = (in_sight(segment.ip), in_sight(segment.at)) else { return };
     let segment = Segment { ip, at, ..segment };
     // In this order, because the function that this is in the kernel has 32 bytes of stack.
     if !is_authenticated(packet, segment)

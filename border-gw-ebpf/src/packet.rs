@@ -1,5 +1,7 @@
 //! A frame, seen through bounded windows.
 
+use core::hint;
+
 use border_gw_common::verdict::DropReason;
 
 use crate::mss::{self, Segment};
@@ -7,6 +9,16 @@ use crate::options;
 
 /// Bytes of headers that the path looks at; what lies deeper is payload. The verifier needs the bound.
 pub const MAX_OFFSET: usize = 1535;
+
+/// A mask over offsets up to [`MAX_OFFSET`].
+pub const IN_FRAME: usize = (MAX_OFFSET + 1).next_power_of_two() - 1;
+
+/// An offset that has been put aside, for a window: what the verifier of kernels before 6.8 learns of a number by a comparison, it
+/// does not learn of the number's copy on the stack, with which the compiler may go on.
+#[inline(always)]
+pub fn in_sight(at: usize) -> Option<usize> {
+    if at > MAX_OFFSET { None } else { Some(hint::black_box(at) & IN_FRAME) }
+}
 
 /// Most bytes that are summed at once: the largest `ICMPv6` error.
 pub const MAX_SUMMED: usize = 1280;

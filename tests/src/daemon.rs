@@ -30,8 +30,9 @@ pub struct Daemon {
     config: PathBuf,
 }
 
-/// How long a daemon may take until it answers: it loads programs, and makes namespaces.
-const START: Duration = Duration::from_secs(30);
+/// How long a daemon may take until it answers: it loads programs, which takes a minute where the processor is emulated, and makes
+/// namespaces.
+const START: Duration = Duration::from_mins(5);
 
 impl Daemon {
     /// Starts one in the server's namespace, and waits until it answers.

@@ -18,3 +18,4 @@ pub mod proof;
 pub mod shim;
 pub mod stop;
 pub mod testbed;
+pub mod verifier;

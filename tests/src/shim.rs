@@ -33,9 +33,12 @@ pub enum Tagging {
 }
 
 impl Tagging {
-    /// What this machine can do: tries to make a VLAN device.
+    /// What this machine can do: tries to make a VLAN device, on a veth, since `lo` takes none.
     pub fn of_this_kernel(netns: &Netns) -> Self {
-        let made = netns.succeeds("ip link add link lo name probe type vlan id 1");
+        let made = netns.succeeds("ip link add probe type veth")
+            && netns.succeeds("ip link add link probe name probe.1 type vlan id 1");
+        // With what is on it, and its peer.
+        netns.succeeds("ip link del probe");
         if made { Self::Kernel } else { Self::Shim }
     }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use border_gw_tests::privileges::require_root;
 use border_gw_tests::proof::eventually;
+use border_gw_tests::shim::Tagging;
 use border_gw_tests::testbed::Testbed;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
@@ -197,4 +198,18 @@ fn without_root_a_privileged_test_fails_and_says_why() {
     assert!(!output.status.success(), "{said}");
     assert!(said.contains("which takes root"), "{said}");
     fs::remove_dir_all(&directory).unwrap();
+}
+
+#[test]
+fn customers_tag_with_the_kernels_8021q_where_it_has_it() {
+    require_root();
+    let testbed = Testbed::new().unwrap();
+    // There as soon as the kernel has it, built in or loaded (net/8021q/vlanproc.c).
+    let has_it = Path::new("/proc/net/vlan/config").exists();
+    println!("{}", testbed.tagging.describe());
+    assert_eq!(testbed.tagging == Tagging::Kernel, has_it);
+    for (customer, device) in [(&testbed.cust_a, "802.1Q id 100"), (&testbed.cust_e, "802.1ad id 200")] {
+        let links = customer.run("ip -d link show").unwrap();
+        assert_eq!(links.contains(&format!("vlan protocol {device}")), has_it, "{links}");
+    }
 }

@@ -17,7 +17,7 @@ pub(crate) fn bench(check: Option<&str>, json: Option<&Path>) -> anyhow::Result<
     }
     setup::setup()?;
     println!("bench: building with optimizations ...");
-    crate::run::build(&["--release"])?;
+    crate::build::binaries(&["--release"])?;
     let mut bench = command("target/release/testbed bench");
     bench.arg(check.unwrap_or(BENCHES[0]));
     if check.is_some() {

@@ -1,6 +1,7 @@
-//! The repository's tasks: `cargo xtask setup|run|test|bench|fuzz|replay|tidy`. Builds without anything that `setup` installs.
+//! The repository's tasks: `cargo xtask setup|build|run|test|bench|fuzz|replay|vm|tidy`. Builds without anything that `setup` installs.
 
 mod bench;
+mod build;
 mod fuzz;
 mod replay;
 mod run;
@@ -8,6 +9,7 @@ mod setup;
 mod shell;
 mod test;
 mod tidy;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -24,6 +26,12 @@ struct Cli {
 enum Task {
     /// Install what is missing: BPF tool-chain, and the programs of the testbed
     Setup,
+    /// Build the daemon and the testbed
+    Build {
+        /// Say what the verifier makes of each BPF program, with exit code 1 when a figure is over its limit
+        #[arg(long)]
+        stats: bool,
+    },
     /// Make the testbed, show it working, and keep it until Ctrl-C
     Run {
         /// Prove it and exit
@@ -66,6 +74,15 @@ enum Task {
         #[arg(long)]
         kernel: bool,
     },
+    /// Run privileged tests under one of Debian's kernels, in a virtual machine that writes nothing here
+    Vm {
+        /// Series of the kernel: `6.1`, `6.12`
+        #[arg(long, default_value = vm::OLDEST)]
+        kernel: String,
+        /// Tests whose name, or that of their file, contains this; else those that load programs and forward packets
+        #[arg(long)]
+        test: Option<String>,
+    },
     /// Check the repository's own rules
     Tidy,
 }
@@ -83,11 +100,13 @@ fn main() -> ExitCode {
 fn dispatch(task: Task) -> anyhow::Result<()> {
     match task {
         Task::Setup => setup::setup(),
+        Task::Build { stats } => build::build(stats),
         Task::Run { check } => run::run(check),
         Task::Test { all, filter } => test::test(all, filter.as_deref()),
         Task::Bench { check, json } => bench::bench(check.as_deref(), json.as_deref()),
         Task::Fuzz { target, seconds, keep } => fuzz::fuzz(target.as_deref(), seconds, keep),
         Task::Replay { file, kernel } => replay::replay(&file, kernel),
+        Task::Vm { kernel, test } => vm::vm(&kernel, test.as_deref()),
         Task::Tidy => tidy::tidy(),
     }
 }

@@ -30,6 +30,13 @@ const PROGRAMS: [(&str, &str); 16] = [
     ("gobgpd", "gobgpd"),
     ("exabgp", "exabgp"),
 ];
+/// What `cargo xtask vm` needs beside.
+const VIRTUAL_MACHINE: [(&str, &str); 4] = [
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("busybox", "busybox-static"),
+    ("setpriv", "util-linux"),
+    ("xz", "xz-utils"),
+];
 /// Packages that come with a daemon of the machine's own, and its unit.
 const DAEMONS: [(&str, &str); 5] = [
     ("prometheus", "prometheus"),
@@ -52,7 +59,7 @@ const NIGHTLY_PATIENCE_S: u32 = 180;
 /// Installs what is missing.
 pub(crate) fn setup() -> anyhow::Result<()> {
     let started = Instant::now();
-    programs()?;
+    programs(&PROGRAMS)?;
     let chosen = toolchain()?;
     linker()?;
     nextest()?;
@@ -64,7 +71,7 @@ pub(crate) fn setup() -> anyhow::Result<()> {
 }
 
 /// Does one step and says how long it took.
-fn step<T>(what: &str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+pub(crate) fn step<T>(what: &str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
     println!("setup: {what} ...");
     let started = Instant::now();
     let result = work()?;
@@ -72,9 +79,14 @@ fn step<T>(what: &str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Resu
     Ok(result)
 }
 
-fn programs() -> anyhow::Result<()> {
+/// Installs what virtual machines need, and is not there.
+pub(crate) fn virtual_machine() -> anyhow::Result<()> {
+    programs(&VIRTUAL_MACHINE)
+}
+
+fn programs(wanted: &[(&str, &'static str)]) -> anyhow::Result<()> {
     let mut missing: Vec<_> =
-        PROGRAMS.iter().filter(|(program, _)| !has(program)).map(|(_, package)| *package).collect();
+        wanted.iter().filter(|(program, _)| !has(program)).map(|(_, package)| *package).collect();
     missing.dedup();
     if missing.is_empty() {
         return Ok(());

@@ -20,7 +20,7 @@ pub(crate) fn command(line: &str) -> Command {
 }
 
 /// Where programs are found: also where Debian has `ip` and `ethtool`, which is not on everybody's path.
-fn search_path() -> OsString {
+pub(crate) fn search_path() -> OsString {
     with_system_programs(&std::env::var_os("PATH").unwrap_or_default())
 }
 

@@ -6,7 +6,8 @@ use crate::setup;
 use crate::shell::{command, loudly, quietly};
 
 /// The tests that make network namespaces and load BPF programs, for nextest.
-const PRIVILEGED: &str = "package(border-gw-tests) & kind(test) | package(border-gw-user) & binary(bird)";
+pub(crate) const PRIVILEGED: &str =
+    "package(border-gw-tests) & kind(test) | package(border-gw-user) & binary(bird)";
 
 /// What of the tests is meant.
 #[derive(Clone, Copy)]
@@ -21,7 +22,7 @@ struct Selection<'a> {
 pub(crate) fn test(all: bool, filter: Option<&str>) -> anyhow::Result<()> {
     let selection = Selection { all, filter };
     setup::setup()?;
-    crate::run::build(&[])?;
+    crate::build::binaries(&[])?;
     let is_root = quietly(&mut command("id -u"))?.trim() == "0";
     let result = loudly(&mut run(selection, is_root));
     if !is_root {

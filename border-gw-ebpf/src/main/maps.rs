@@ -151,6 +151,33 @@ pub(crate) fn go_on_with_error(ctx: &XdpContext) {
     unsafe { STAGES.tail_call(ctx, STAGE_ERROR) }
 }
 
+/// Charges a policer: 1, or 0 where that is over its rate. Called and not inlined; global, so that the verifier follows its loop
+/// once and not from every call (see `clamp_mss`).
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn charge_policer(policer: u32, bytes: u32, now: u64) -> u32 {
+    /// Tries to win against other CPUs before the packet is refused; each try that fails let another packet pass.
+    const TRIES: u32 = 16;
+    let Some(config) = POLICERS.get(policer) else { return 0 };
+    if config.cost == 0 {
+        return 1;
+    }
+    let Some(state) = POLICER_STATE.get_ptr_mut(policer) else { return 0 };
+    for _ in 0..TRIES {
+        // SAFETY: an aligned number in a map of fixed size, written by other CPUs with the same atomic operations.
+        let seen = unsafe { ptr::read_volatile(state) };
+        let Some(next) = policer::conform(seen, config, bytes, now) else { return 0 };
+        // SAFETY: as above.
+        let (_, done) = unsafe {
+            atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(state, seen, next)
+        };
+        if done {
+            return 1;
+        }
+    }
+    0
+}
+
 /// The look-ups of the path, in BPF maps.
 pub(crate) struct Maps;
 
@@ -253,26 +280,7 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn charge(&self, policer: u32, bytes: u32, now: u64) -> bool {
-        /// Tries to win against other CPUs before the packet is refused; each try that fails let another packet pass.
-        const TRIES: u32 = 16;
-        let Some(config) = POLICERS.get(policer) else { return false };
-        if config.cost == 0 {
-            return true;
-        }
-        let Some(state) = POLICER_STATE.get_ptr_mut(policer) else { return false };
-        for _ in 0..TRIES {
-            // SAFETY: an aligned number in a map of fixed size, written by other CPUs with the same atomic operations.
-            let seen = unsafe { ptr::read_volatile(state) };
-            let Some(next) = policer::conform(seen, config, bytes, now) else { return false };
-            // SAFETY: as above.
-            let (_, done) = unsafe {
-                atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(state, seen, next)
-            };
-            if done {
-                return true;
-            }
-        }
-        false
+        charge_policer(policer, bytes, now) != 0
     }
 
     #[inline(always)]
@@ -295,7 +303,7 @@ impl Tables for Maps {
         };
         if config.cost != 0 {
             let back = policer::cost(config, bytes).wrapping_neg();
-            // SAFETY: as in `charge`.
+            // SAFETY: as in `charge_policer`.
             unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(state, back) };
         }
     }

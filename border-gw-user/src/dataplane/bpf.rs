@@ -16,6 +16,11 @@ use crate::tables::{Installed, Op};
 /// The object that the build script made.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/border-gw-xdp"));
 
+/// The object, as it is built in: for tests that load it by other means.
+pub fn object() -> &'static [u8] {
+    OBJECT
+}
+
 /// Maps and programs of one gateway.
 pub struct Bpf {
     object: Ebpf,

@@ -23,7 +23,7 @@ pub enum Error {
     HiddenFileSystem,
     /// The object was refused.
     #[error(
-        "the kernel does not take the BPF programs and maps: {0}; Linux 5.18 or newer is needed, and CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
+        "the kernel does not take the BPF programs and maps: {0}; Linux 6.1 or newer is needed, and CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
     )]
     Load(#[from] aya::EbpfError),
     /// A program was refused.

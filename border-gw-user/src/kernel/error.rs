@@ -76,11 +76,15 @@ pub enum KernelError {
     },
     /// The kernel is too old.
     #[error(
-        "this is Linux {found}, and border-gw needs 5.18 or newer (managed neighbours, lengths of multi-buffer packets): boot a newer kernel"
+        "this is Linux {found}, and border-gw needs {}.{} or newer, the oldest that it is tested on: boot a newer kernel",
+        oldest.0,
+        oldest.1
     )]
     OldKernel {
         /// Its release.
         found: String,
+        /// What is needed.
+        oldest: (u32, u32),
     },
     /// An offload cannot be set as it must be.
     #[error(
