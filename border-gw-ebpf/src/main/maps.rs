@@ -29,8 +29,12 @@ pub(crate) const MAX_DEVICES: usize = (MAX_VIFS + MAX_ATTACHMENTS + MAX_PORTS) a
 const MAX_HOST_PORTS: usize = (MAX_VIFS + MAX_ATTACHMENTS) as usize;
 const TRAFFIC_RECORDS: usize = (MAX_VIFS + MAX_ATTACHMENTS) as usize;
 
-type RoutesV4 = LpmTrie<[u8; 4], Route, { MAX_ROUTES as usize }>;
-type RoutesV6 = LpmTrie<[u8; 16], Route, { MAX_ROUTES as usize }>;
+/// A [`Route`]: group and owner. No structure, because before Linux 6.2 an outer map whose tries have values of a structure's type takes
+/// none whose types are not told (`timer_off` in `bpf_map_meta_equal`, kernel/bpf/map_in_map.c), as those are that the daemon makes.
+type RouteWords = [u32; 2];
+const _: () = assert!(size_of::<Route>() == size_of::<RouteWords>());
+type RoutesV4 = LpmTrie<[u8; 4], RouteWords, { MAX_ROUTES as usize }>;
+type RoutesV6 = LpmTrie<[u8; 16], RouteWords, { MAX_ROUTES as usize }>;
 type SourcesV4 = LpmTrie<[u8; 4], SourceClass, { MAX_SOURCES as usize }>;
 type SourcesV6 = LpmTrie<[u8; 16], SourceClass, { MAX_SOURCES as usize }>;
 
@@ -239,11 +243,12 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn route(&self, domain: u32, version: u32, address: &Address) -> Option<Route> {
-        if version == V4 {
-            FIB_V4.get(domain)?.get(&Key::new(32, first_four(address))).copied()
+        let [group, owner] = if version == V4 {
+            *FIB_V4.get(domain)?.get(&Key::new(32, first_four(address)))?
         } else {
-            FIB_V6.get(domain)?.get(&Key::new(128, *address)).copied()
-        }
+            *FIB_V6.get(domain)?.get(&Key::new(128, *address))?
+        };
+        Some(Route { group, owner: Owner(owner) })
     }
 
     #[inline(always)]

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::panic::resume_unwind;
+use std::thread;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::of_maps::ArrayOfMaps;
@@ -389,21 +391,39 @@ fn absent_is_fine(name: &'static str, removed: Result<(), MapError>) -> Result<(
     }
 }
 
-impl<K: Pod, V: Pod> Family<K, V> {
+/// Threads that look through an outer map. Before Linux 6.8 each look-up waits until every program has ended (`bpf_map_copy_value`,
+/// kernel/bpf/syscall.c), 10 ms and more, and all that wait at the same time wait once.
+const READERS: usize = 128;
+
+/// Opens every trie of an outer map, by slot.
+fn open_all<K: Pod + Send + Sync, V: Pod + Send + Sync>(
+    name: &'static str,
+    outer: &ArrayOfMaps<MapData, LpmTrie<MapData, K, V>>,
+) -> Result<BTreeMap<u32, LpmTrie<MapData, K, V>>, Error> {
+    let open = |slot| match outer.get(&slot, 0) {
+        Ok(trie) => Some(Ok((slot, trie))),
+        Err(MapError::KeyNotFound) => None,
+        Err(cause) => Some(Err(Error::Map { what: "read", map: name, cause })),
+    };
+    thread::scope(|scope| {
+        let read = |first| (first..outer.len()).step_by(READERS).filter_map(open).collect::<Vec<_>>();
+        let readers: Vec<_> = (0..READERS as u32).map(|first| scope.spawn(move || read(first))).collect();
+        let found =
+            readers.into_iter().map(|reader| reader.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        found.flatten().collect()
+    })
+}
+
+impl<K: Pod + Send + Sync, V: Pod + Send + Sync> Family<K, V> {
     /// Opens the outer map and every trie that is in it.
     fn new(object: &mut Ebpf, name: &'static str, max_entries: u32) -> Result<Self, Error> {
         let outer: ArrayOfMaps<MapData, LpmTrie<MapData, K, V>> = take(object, name)?;
-        let mut inner = BTreeMap::new();
-        for slot in 0..outer.len() {
-            match outer.get(&slot, 0) {
-                Ok(trie) => drop(inner.insert(slot, trie)),
-                Err(MapError::KeyNotFound) => {}
-                Err(cause) => return Err(Error::Map { what: "read", map: name, cause }),
-            }
-        }
+        let inner = open_all(name, &outer)?;
         Ok(Self { name, outer, inner, max_entries })
     }
+}
 
+impl<K: Pod, V: Pod> Family<K, V> {
     fn read(&self) -> Result<Entries<K, V>, Error> {
         let read = |trie: &LpmTrie<MapData, K, V>| -> Result<Vec<_>, Error> {
             trie.iter().map(|entry| map("read", self.name, entry)).collect()
