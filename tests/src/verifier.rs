@@ -123,7 +123,7 @@ pub fn table(figures: &[Figures]) -> String {
         "program", "insns verified", "peak states", "stack (bytes)", "size (insns)"
     );
     for Figures { program, walked, states, stack, size } in figures {
-        table += &format!("{program:<14}{walked:>18}{states:>16}{stack:>16}{size:>20}\n");
+        table.extend([format!("{program:<14}{walked:>18}{states:>16}{stack:>16}{size:>20}\n")]);
     }
     table
 }
