@@ -28,7 +28,7 @@ const LOAD_AND_FORWARD: &str = "binary(=kernel) & (test(=line::routes_lead_into_
      | binary(=testbed) & test(=customers_tag_with_the_kernels_8021q_where_it_has_it) \
      | binary(=end_to_end) & test(=reach)";
 /// Longest that this may take, and longest that the tests of a name may: emulated, everything takes ten times as long.
-const PATIENCE: (Duration, Duration) = (Duration::from_mins(12), Duration::from_mins(60));
+const PATIENCE: (Duration, Duration) = (Duration::from_mins(12), Duration::from_hours(1));
 /// Memory in MiB; the host gives what is used of it.
 const MEMORY_MIB: u32 = 4096;
 /// Processors; more than the privileged tests need, which run one at a time.
