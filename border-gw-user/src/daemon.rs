@@ -6,7 +6,6 @@ mod upkeep;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -148,8 +147,9 @@ struct Daemon {
     config_error: Option<String>,
     /// Ports that leave IPv6 too little, and what was said about each.
     narrow: BTreeMap<String, String>,
-    /// What the last turn saw.
+    /// What the last turn saw, and for which intent.
     observed: Arc<Observed>,
+    observed_for: Arc<Intent>,
     slots: Arc<Slots>,
     failovers: Failovers,
     /// What died since the last turn saw everything, and has left the buckets.
@@ -163,8 +163,6 @@ struct Daemon {
     drain_look: Instant,
     /// Lines of the log about lines that die.
     complaints: Complaints,
-    /// When BFD lost a peer: VIF and address to seconds since 1970.
-    bfd_lost: BTreeMap<(String, IpAddr), u64>,
 }
 
 /// Signals that end the daemon, and the one that makes it read its files.
@@ -232,6 +230,7 @@ impl Daemon {
             config_error: None,
             narrow: BTreeMap::new(),
             observed: Arc::default(),
+            observed_for: Arc::clone(intent),
             slots: Arc::default(),
             failovers: Failovers::default(),
             given_up: Lost::default(),
@@ -240,7 +239,6 @@ impl Daemon {
             known: Known::default(),
             drain_look: Instant::now(),
             complaints: Complaints::default(),
-            bfd_lost: BTreeMap::new(),
         };
         let (state, result) = daemon.turn().await?;
         result?;
@@ -256,9 +254,12 @@ impl Daemon {
             self.unsettled = false;
             observed = self.kernel.observe(&self.intent).await?;
         }
-        // What died while it was looked at.
-        self.give_up(&Lost::between(&self.intent, &self.observed, &observed).without(&self.given_up));
+        // What died while it was looked at; what another document does not have did not die.
+        if Arc::ptr_eq(&self.observed_for, &self.intent) {
+            self.give_up(&Lost::between(&self.intent, &self.observed, &observed).without(&self.given_up));
+        }
         self.given_up = Lost::default();
+        self.observed_for = Arc::clone(&self.intent);
         let (mut state, result) = self.reconciler.turn(&self.intent, observed);
         state.config_error.clone_from(&self.config_error);
         self.say_what_is_narrow(&state.observed);

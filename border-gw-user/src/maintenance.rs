@@ -62,7 +62,15 @@ enum Entry {
     /// Since when, in seconds since 1970, and whether its sessions are down.
     Drain { since: u64, down: bool },
     /// Until when, in seconds since 1970, and how many seconds it lasts.
-    Drill { until: u64, lasts: u64 },
+    Drill {
+        until: u64,
+        #[serde(default = "longest")]
+        lasts: u64,
+    },
+}
+
+fn longest() -> u64 {
+    LONGEST_DRILL.as_secs()
 }
 
 /// Packets of a virtual interface that is being drained.

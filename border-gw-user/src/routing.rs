@@ -121,9 +121,8 @@ impl Routing {
                     all.extend(known);
                 }
                 Err(error) => {
-                    let bird = self.birds.get_mut(&gateway).filter(|bird| !bird.life.is_silent(now));
-                    if let Some(bird) = bird {
-                        bird.life.was_silent(now);
+                    if let Some(bird) = self.birds.get_mut(&gateway) {
+                        bird.note_silence(&error);
                     }
                     errors.push(error);
                 }
@@ -153,14 +152,28 @@ impl Routing {
         self.birds.iter().map(|(name, bird)| (name.clone(), of(bird))).collect()
     }
 
-    /// Waits until a BIRD that is watched ends; for ever where none is.
-    pub async fn ended(&self) {
-        let watched = self.birds.values().filter_map(|bird| bird.life.end.as_ref());
-        let ends: Vec<_> = watched.map(|end| Box::pin(async { end.readable().await.is_ok() })).collect();
+    /// Waits until a BIRD that is watched ends; for ever where none is. Its border gateway, for [`Routing::look_again`].
+    pub async fn ended(&self) -> String {
+        let watched = self.birds.iter().filter_map(|(name, bird)| Some((name, bird.life.end.as_ref()?)));
+        let ends: Vec<_> = watched
+            .map(|(name, end)| {
+                Box::pin(async {
+                    end.readable().await.ok();
+                    name.clone()
+                })
+            })
+            .collect();
         if ends.is_empty() {
             std::future::pending::<()>().await;
         }
-        futures::future::select_all(ends).await;
+        futures::future::select_all(ends).await.0
+    }
+
+    /// The process of this border gateway that was watched is gone: the next one is.
+    pub fn look_again(&mut self, border_gateway: &str) {
+        if let Some(bird) = self.birds.get_mut(border_gateway) {
+            bird.life.end = None;
+        }
     }
 
     /// What was refused from a virtual interface: how many, and at most so many of them.

@@ -15,7 +15,9 @@ use tokio::sync::{mpsc, watch};
 /// Between two looks at routing daemons.
 const LOOK: Duration = Duration::from_secs(1);
 /// The same while sessions are expected back after a restart.
-const CLOSE_LOOK: Duration = Duration::from_millis(100);
+const CLOSE_LOOK: Duration = Duration::from_millis(200);
+/// For how long: all are asked, and what BIRD answers takes time from what it does.
+const CLOSELY: Duration = Duration::from_secs(10);
 /// Between two rounds of probes.
 const PROBE: Duration = Duration::from_secs(5);
 /// Between two attempts to make routing daemons what they should be.
@@ -73,7 +75,9 @@ pub(super) async fn look_after(
     };
     // What was wanted before this task began is to be looked after as well.
     wanted.mark_changed();
+    let mut looked = Instant::now();
     loop {
+        let next = tokio::time::Instant::from_std(looked + keeper.pause());
         let changed = tokio::select! {
             changed = wanted.changed() => match changed {
                 Ok(()) => true,
@@ -89,13 +93,17 @@ pub(super) async fn look_after(
                 known.send_modify(|known| known.probes = Arc::new(probes));
                 continue;
             }
-            () = keeper.routing.ended() => false,
-            () = tokio::time::sleep(keeper.pause()) => false,
+            name = keeper.routing.ended() => {
+                keeper.routing.look_again(&name);
+                false
+            }
+            () = tokio::time::sleep_until(next) => false,
         };
         let now = wanted.borrow_and_update().clone();
         if let Some(intent) = now.intent.clone() {
             keeper.turn(&intent, &now, changed, &known).await;
         }
+        looked = Instant::now();
     }
 }
 
@@ -149,7 +157,8 @@ impl Keeper {
     fn pause(&self) -> Duration {
         let now = Instant::now();
         let mut restarts = self.routing.restarts().into_values().filter_map(|(_, last)| last);
-        if restarts.any(|restart| restart.is_open(now)) { CLOSE_LOOK } else { LOOK }
+        let is_close = |restart: Restart| restart.is_open(now) && now - restart.detected < CLOSELY;
+        if restarts.any(is_close) { CLOSE_LOOK } else { LOOK }
     }
 
     async fn turn(&mut self, intent: &Intent, wanted: &Wanted, changed: bool, known: &watch::Sender<Known>) {

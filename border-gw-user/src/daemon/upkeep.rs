@@ -6,15 +6,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use border_gw::control::Order;
 use border_gw::kernel::Lost;
+use border_gw::routing::BfdState;
 use border_gw_common::abi::{OWNER_VIF, Owner};
 use log::{error, info, warn};
 
 use super::Daemon;
 use super::sessions::{Known, Wanted};
-
-fn seconds_now() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
-}
 
 /// Between two looks at the traffic of what is being drained.
 const LOOK: Duration = Duration::from_secs(1);
@@ -69,10 +66,10 @@ impl Daemon {
         if lost.is_empty() {
             return;
         }
-        self.given_up.add(lost);
         let (at, detected) = (SystemTime::now(), Instant::now());
         match self.reconciler.cut(lost) {
             Ok(groups) => {
+                self.given_up.add(lost);
                 self.failovers.rerouted(&self.intent, lost, groups, at, (detected, Instant::now()));
                 for cause in lost.causes() {
                     let sentence = format!("{cause}; {groups} next-hop groups go on without it");
@@ -109,13 +106,13 @@ impl Daemon {
                 );
             }
         }
-        self.bfd_lost.retain(|peer, _| self.observed.bfd_down.contains(peer));
         for peer in &self.observed.bfd_down {
-            let lost = *self.bfd_lost.entry(peer.clone()).or_insert_with(seconds_now);
             let Some(status) = self.known.sessions.get(&peer.0) else { continue };
+            let Some(bfd) = status.bfd.get(&peer.1).filter(|bfd| bfd.state != BfdState::Up) else { continue };
             let mut families = [&status.ipv4, &status.ipv6].into_iter().flatten();
+            // BFD takes BGP down when it loses the peer: what is up came up later.
             let is_back = families.any(|family| {
-                family.peer == peer.1 && family.is_up() && family.since.is_some_and(|since| since > lost)
+                family.peer == peer.1 && family.is_up() && bfd.since.is_some() && family.since >= bfd.since
             });
             if is_back {
                 info!("BGP with peer {} of {} is up again without BFD, which counts no more", peer.1, peer.0);

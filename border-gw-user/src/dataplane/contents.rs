@@ -407,9 +407,15 @@ fn open_all<K: Pod + Send + Sync, V: Pod + Send + Sync>(
     };
     thread::scope(|scope| {
         let read = |first| (first..outer.len()).step_by(READERS).filter_map(open).collect::<Vec<_>>();
-        let readers: Vec<_> = (0..READERS as u32).map(|first| scope.spawn(move || read(first))).collect();
-        let found =
-            readers.into_iter().map(|reader| reader.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        // A thread that cannot be had is this one.
+        let start = |first| {
+            thread::Builder::new().spawn_scoped(scope, move || read(first)).map_err(|_no_thread| read(first))
+        };
+        let readers: Vec<_> = (0..READERS as u32).map(start).collect();
+        let found = readers.into_iter().map(|reader| match reader {
+            Ok(reader) => reader.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            Err(read) => read,
+        });
         found.flatten().collect()
     })
 }

@@ -9,6 +9,7 @@ use std::time::Instant;
 use border_gw_common::net::MacAddr;
 use futures::TryStreamExt as _;
 use ipnet::IpNet;
+use log::warn;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags};
 use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth};
 use netlink_packet_route::route::{RouteFlags, RouteMessage, RouteProtocol, RouteType};
@@ -93,8 +94,11 @@ impl Namespace {
             .map_err(KernelError::system(format!("open a socket in network namespace `{name}`")))?;
         let netlink = Netlink::open(Some(&name), Arc::clone(&nudge))?;
         let mut tables = Tables::new(Dump::open(&name)?, Instant::now());
-        let seen: BTreeSet<IpAddr> =
-            tables.routes(SEEN_TABLE)?.iter().filter_map(destination).map(|peer| peer.addr()).collect();
+        let noted = tables.routes(SEEN_TABLE)?;
+        let noted = noted.iter().filter(|route| {
+            u8::from(route.header.protocol) == PROTOCOL && route.header.kind == RouteType::BlackHole
+        });
+        let seen: BTreeSet<IpAddr> = noted.filter_map(destination).map(|peer| peer.addr()).collect();
         Ok(Self {
             name,
             netlink,
@@ -383,7 +387,7 @@ impl Namespace {
     /// Reads again all that changed.
     pub(super) async fn refresh(&mut self, gateway: &BorderGateway) -> Result<(), KernelError> {
         self.glance().await?;
-        self.remember_bfd(gateway).await?;
+        self.remember_bfd(gateway).await;
         let interfaces = gateway.virtual_interfaces.iter().filter_map(|vif| {
             let inner = self.inner.get(&vif.name)?;
             Some((inner.index, Interface { vif: vif.name.as_str().into(), number: inner.number }))
@@ -425,22 +429,22 @@ impl Namespace {
     }
 
     /// Writes down whose BFD was up: a daemon that starts while a line is cut must not take it for one without BFD.
-    async fn remember_bfd(&mut self, gateway: &BorderGateway) -> Result<(), KernelError> {
+    async fn remember_bfd(&mut self, gateway: &BorderGateway) {
         let with_bfd = gateway.virtual_interfaces.iter().filter(|vif| vif.bfd.is_some());
         let peers: BTreeSet<IpAddr> = with_bfd.flat_map(|vif| &vif.addresses).map(|link| link.peer).collect();
         self.bfd_seen.retain(|peer| peers.contains(peer));
         let new: Vec<_> = self.bfd_seen.difference(&self.bfd_written).copied().collect();
-        for peer in new {
-            self.route(seen(peer)).await?;
-            self.bfd_written.insert(peer);
-        }
         let old: Vec<_> = self.bfd_written.difference(&self.bfd_seen).copied().collect();
-        for peer in old {
-            let gone = self.netlink.handle.route().del(seen(peer)).execute().await;
-            gone.map_err(KernelError::netlink(format!("remove a route to {peer} in `{}`", self.name)))?;
-            self.bfd_written.remove(&peer);
+        // A note that cannot be written, or is not there any more, is no reason to stop.
+        for peer in new {
+            if let Err(error) = self.route(seen(peer)).await {
+                warn!("a daemon that starts will not know that BFD with {peer} was up: {error}");
+            }
         }
-        Ok(())
+        for peer in old {
+            self.netlink.handle.route().del(seen(peer)).execute().await.ok();
+        }
+        self.bfd_written.clone_from(&self.bfd_seen);
     }
 
     /// BGP came up without BFD: the peer speaks it no more.

@@ -203,7 +203,8 @@ impl Tables {
         // Many routes lead the same way.
         let mut interned: BTreeSet<Arc<[Hop]>> = BTreeSet::new();
         let routes = self.dump.table(MAIN, &mut |routes: &mut BTreeMap<_, (u32, _)>, route| {
-            if !is_learned(route) {
+            // Routes of a type of service are none for all packets.
+            if !is_learned(route) || route.header.tos != 0 {
                 return;
             }
             let hops = next_hops(route).into_iter().filter_map(|(index, gateway)| {

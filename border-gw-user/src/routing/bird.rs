@@ -17,6 +17,9 @@ use super::status::{self, BfdState, SessionStatus};
 use super::{Refused, RoutingError};
 use crate::intent::{BorderGateway, VirtualInterface};
 
+/// What BIRD is asked for, in errors.
+const CHANGE: &str = "change its configuration";
+const STATUS: &str = "say how its sessions are";
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Longest wait for a change of the configuration.
@@ -125,12 +128,19 @@ impl Bird {
 
     /// Starts it where it does not run, and ends a recovery; a configuration that is the same is not even compared.
     pub(super) async fn keep(&mut self) -> Result<(), RoutingError> {
-        let runs = self.place.find().is_some_and(|process| process.in_namespace);
-        if runs && !self.life.recovering { Ok(()) } else { self.settle().await }
+        match self.place.find() {
+            Some(process) if process.in_namespace && !self.life.recovering => {
+                self.watch(process);
+                Ok(())
+            }
+            _ => self.settle().await,
+        }
     }
 
     /// Has its end told.
     fn watch(&mut self, process: Process) {
+        self.life.lives();
+        self.place.mark_started();
         if self.life.end.is_none() {
             // Where the kernel does not tell, it is looked for.
             self.life.end = process.end().ok();
@@ -147,6 +157,7 @@ impl Bird {
             Some(stale) => {
                 // Its namespace was made anew: there is nothing to keep.
                 self.place.end(stale).await.map_err(self.fail("end"))?;
+                self.place.forget_start();
                 self.start(false).await
             }
             None => {
@@ -160,7 +171,9 @@ impl Bird {
     }
 
     async fn change(&mut self) -> Result<(), RoutingError> {
-        self.is_asked()?;
+        if !self.life.recovering {
+            self.is_asked(CHANGE)?;
+        }
         let current = fs::read_to_string(self.place.config()).unwrap_or_default();
         // A change in the middle of a recovery does not end it: sentinels would leave the kernel, and lines their groups.
         if conf::is_recovering(&current) {
@@ -176,8 +189,8 @@ impl Bird {
         self.check(&program, &wanted).await?;
         // One that hangs keeps nobody else waiting for as long as a change may take.
         let greets = async { Client::connect(&self.place.directory).await.map(drop) };
-        if let Err(error) = self.in_time("change its configuration", greets).await {
-            self.life.was_silent(Instant::now());
+        if let Err(error) = self.in_time(CHANGE, greets).await {
+            self.note_silence(&error);
             return Err(error);
         }
         let work = async {
@@ -188,25 +201,26 @@ impl Bird {
         };
         match timeout(LONGEST_CHANGE, work).await.unwrap_or_else(|late| Err(io::Error::from(late).into())) {
             Err(ControlError::Refused { code: INVALID, text }) => Err(self.invalid(&text)),
-            other => other.map_err(self.control("change its configuration")),
+            other => other.map_err(self.control(CHANGE)),
         }
     }
 
     async fn start(&mut self, recover: bool) -> Result<(), RoutingError> {
         self.life.end = None;
         let program = self.program()?;
-        if self.life.started.is_some_and(|started| started.elapsed() < BETWEEN_STARTS) {
+        if self.life.tried.is_some_and(|tried| tried.elapsed() < BETWEEN_STARTS) {
             let said = format!(
                 "it ended soon after its start; see {}",
                 self.place.directory.join("bird.log").display()
             );
             return Err(RoutingError::Dead { border_gateway: self.border_gateway.clone(), said });
         }
+        self.life.tried = Some(Instant::now());
         let text = if recover { conf::recovering(&self.text) } else { self.text.clone() };
         self.check(&program, &text).await?;
         fs::rename(self.place.draft(), self.place.config())
             .map_err(self.fail("write the configuration of"))?;
-        self.life.started = Some(Instant::now());
+        self.life.begins(Instant::now());
         if let Some(said) = self.place.start(&program, recover).await.map_err(self.fail("start"))? {
             let said = self.redact(&said);
             return Err(RoutingError::Dead { border_gateway: self.border_gateway.clone(), said });
@@ -248,12 +262,23 @@ impl Bird {
     }
 
     /// One that did not answer lately is not asked again so soon.
-    fn is_asked(&self) -> Result<(), RoutingError> {
+    fn is_asked(&self, what: &'static str) -> Result<(), RoutingError> {
         if !self.life.is_silent(Instant::now()) {
             return Ok(());
         }
-        let late = io::Error::from(io::ErrorKind::TimedOut);
-        Err(self.control("answer lately, and is not asked for some seconds")(late.into()))
+        Err(self.control(what)(io::Error::from(io::ErrorKind::TimedOut).into()))
+    }
+
+    /// Notes that it did not answer in time, where that is what went wrong.
+    pub(super) fn note_silence(&mut self, error: &RoutingError) {
+        let is_late = |cause: &ControlError| matches!(cause, ControlError::Silent(error) if error.kind() == io::ErrorKind::TimedOut);
+        let now = Instant::now();
+        if let RoutingError::Control { cause, .. } = error
+            && is_late(cause)
+            && !self.life.is_silent(now)
+        {
+            self.life.was_silent(now);
+        }
     }
 
     /// Whether BFD has not found all of its peers again since a restart, and still has time for that.
@@ -272,7 +297,7 @@ impl Bird {
         &self,
         vifs: Vec<&VirtualInterface>,
     ) -> Result<Vec<(String, SessionStatus)>, RoutingError> {
-        self.is_asked()?;
+        self.is_asked(STATUS)?;
         let ask = async {
             let mut client = Client::connect(&self.place.directory).await?;
             let protocols = client.command("show protocols all").await?;
@@ -301,7 +326,7 @@ impl Bird {
             }
             Ok(known)
         };
-        self.in_time("say how its sessions are", ask).await
+        self.in_time(STATUS, ask).await
     }
 
     /// What was refused from a virtual interface, at most so many of it.

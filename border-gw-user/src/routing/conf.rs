@@ -413,7 +413,7 @@ impl Vif<'_> {
                 "\thold time {hold}; keepalive time {}; min hold time 3; startup hold time 20;",
                 hold / 3
             ),
-            "\tconnect delay time 1; connect retry time 5; error wait time 1, 30; error forget time 60;"
+            "\tconnect delay time 1; connect retry time 5; error wait time 5, 30; error forget time 60;"
                 .into(),
             format!("\tgraceful restart {}; graceful restart time {RESTART};", switch(bgp.graceful_restart)),
             "\tlong lived graceful restart off;".into(),

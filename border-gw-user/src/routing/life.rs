@@ -40,8 +40,11 @@ impl Restart {
 /// What outlives a change of the configuration.
 #[derive(Debug, Default)]
 pub(super) struct Life {
-    /// When it was started last by this daemon.
+    /// When it was started last by this daemon, and when that was tried last.
     pub(super) started: Option<Instant>,
+    pub(super) tried: Option<Instant>,
+    /// It was found dead, and not alive since.
+    dead: bool,
     /// It was started again, and sentinels are left as they are.
     pub(super) recovering: bool,
     /// How often it was started again.
@@ -67,10 +70,22 @@ impl Life {
         self.silent_until.is_some_and(|until| now < until)
     }
 
+    /// It was found alive.
+    pub(super) fn lives(&mut self) {
+        self.dead = false;
+    }
+
+    /// It was started: whatever its predecessor did not answer.
+    pub(super) fn begins(&mut self, now: Instant) {
+        (self.started, self.silent_until) = (Some(now), None);
+    }
+
     /// It was found dead. A restart that has not brought all sessions back goes on.
     pub(super) fn died(&mut self, at: SystemTime, now: Instant) {
         self.end = None;
-        self.silent_until = None;
+        if std::mem::replace(&mut self.dead, true) {
+            return;
+        }
         if self.restart.as_ref().is_none_or(|restart| !restart.is_open(now)) {
             self.restart = Some(Restart { at, detected: now, back: None });
         }
@@ -136,9 +151,13 @@ mod tests {
         life.saw(&vifs(&[Established, Down], &[Established]), after(2));
         assert_eq!(life.restart.as_ref().unwrap().back, None, "one family is not back");
         // It dies once more: the outage is the same one.
+        life.lives();
         life.died(SystemTime::UNIX_EPOCH, after(3));
         life.saw(&vifs(&[Established, Established], &[Down]), after(5));
         assert_eq!(life.restart.as_ref().unwrap().back, Some(Duration::from_secs(4)));
+        life.died(SystemTime::UNIX_EPOCH, after(6));
+        assert!(life.restart.as_ref().unwrap().back.is_some(), "it was not seen alive since");
+        life.lives();
         life.died(SystemTime::UNIX_EPOCH, after(6));
         life.saw(&vifs(&[Down], &[])[1..], after(7));
         assert_eq!(
@@ -161,6 +180,7 @@ mod tests {
         assert_eq!(life.restart.as_ref().unwrap().back, None, "a session that is down is waited for");
         life.saw(&a(Established), after(70));
         assert_eq!(life.restart.as_ref().unwrap().back, None, "not for ever");
+        life.lives();
         life.died(SystemTime::UNIX_EPOCH, after(71));
         life.saw(&a(Established), after(73));
         let restart = life.restart.unwrap();

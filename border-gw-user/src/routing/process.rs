@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use log::warn;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use tokio::io::Interest;
@@ -74,6 +75,20 @@ impl Place {
 
     fn mark(&self) -> PathBuf {
         self.directory.join("bird.started")
+    }
+
+    /// Notes that one runs here. Without the note its successor would begin without its routes, and nothing else.
+    pub(super) fn mark_started(&self) {
+        if !self.was_started()
+            && let Err(error) = fs::write(self.mark(), "")
+        {
+            warn!("cannot write {}: {error}", self.mark().display());
+        }
+    }
+
+    /// There is nothing to keep of the one that ran here.
+    pub(super) fn forget_start(&self) {
+        fs::remove_file(self.mark()).ok();
     }
 
     /// Writes the configuration that is to be, which holds keys: for us alone.
@@ -176,11 +191,7 @@ impl Place {
         let namespace = self.namespace.clone();
         let start = tokio::task::spawn_blocking(move || netns::inside(&namespace, move || command.output()));
         let output = timeout(PATIENCE, start).await.map_err(io::Error::from)?.map_err(io::Error::other)??;
-        let complaint = complaint(&output);
-        if complaint.is_none() {
-            fs::write(self.mark(), "")?;
-        }
-        Ok(complaint)
+        Ok(complaint(&output))
     }
 }
 
