@@ -123,6 +123,13 @@ async fn sessions_come_up_and_routes_reach_the_kernel() {
     assert!(bound.contains("169.254.10.2%vif1:179") && bound.contains("[fd00:20::2]%vif2:179"), "{bound}");
     assert!(bound.lines().all(|line| line.contains("%vif")), "on its own addresses alone: {bound}");
 
+    // What comes last may come after the sessions are up.
+    until("all that is refused", &mut routing, &intent, |status| {
+        let vif = &status["vif-a"];
+        let filtered = [&vif.ipv4, &vif.ipv6].into_iter().flatten().map(|family| family.refused_by_filter);
+        filtered.sum::<u32>() == 8
+    })
+    .await;
     let refused = routing.refused(&intent, "vif-a", 100).await.unwrap();
     let mut want: Vec<_> = REFUSED.iter().map(|(prefix, _, why)| (prefix.parse().unwrap(), *why)).collect();
     want.extend([

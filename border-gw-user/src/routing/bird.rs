@@ -231,6 +231,8 @@ impl Bird {
             warn!("BIRD of border gateway `{}` was gone, and is started again", self.border_gateway);
         } else {
             info!("BIRD of border gateway `{}` is started", self.border_gateway);
+            // The first that dies is started again at once, and only the next ones wait.
+            self.life.tried = None;
         }
         let process = self.answers().await?;
         self.watch(process);
