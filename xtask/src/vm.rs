@@ -95,7 +95,7 @@ fn prepare(series: &str) -> anyhow::Result<PathBuf> {
 fn session(filter: &str) -> String {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
     let path = quoted(&search_path().to_string_lossy());
-    let home = quoted(&std::env::var("HOME").unwrap_or_else(|_unset| "/root".into()));
+    let home = quoted(&std::env::var("HOME").unwrap_or_else(|_unset| "/".into()));
     let (top, filter) = (quoted(&top().to_string_lossy()), quoted(filter));
     let (binaries, packages, code) = FILES;
     format!(
@@ -113,7 +113,7 @@ fn session(filter: &str) -> String {
 fn initramfs(kernel: &Kernel, session: &str) -> anyhow::Result<Vec<u8>> {
     let busybox = fs::read("/bin/busybox").context("cannot read /bin/busybox, of package busybox-static")?;
     let mut archive = Archive::default();
-    for directory in ["bin", "dev", "lower", "modules", "proc", "root", "sys", "upper"] {
+    for directory in ["bin", "dev", "lower", "modules", "proc", "sys", "sysroot", "upper"] {
         archive.directory(directory);
     }
     archive.file("bin/busybox", &busybox);

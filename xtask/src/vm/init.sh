@@ -16,18 +16,18 @@ done
 mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=512000,cache=loose root /lower || fail "cannot mount the machine's root"
 mount -t tmpfs tmpfs /upper
 mkdir /upper/data /upper/work
-mount -t overlay -o lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work overlay /root || fail "cannot mount an overlay on it"
+mount -t overlay -o lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work overlay /sysroot || fail "cannot mount an overlay on it"
 for place in /proc /sys /dev; do
-    mount -o move "$place" "/root$place"
+    mount -o move "$place" "/sysroot$place"
 done
 for place in /run /tmp /dev/shm; do
-    mkdir -p "/root$place"
-    mount -t tmpfs tmpfs "/root$place"
+    mkdir -p "/sysroot$place"
+    mount -t tmpfs tmpfs "/sysroot$place"
 done
-mkdir -p /root/dev/pts
-mount -t devpts devpts /root/dev/pts
-mount -t bpf bpf /root/sys/fs/bpf
-mkdir /root/run/results /root/run/vm
-mount -t 9p -o rw,trans=virtio,version=9p2000.L,msize=512000 results /root/run/results || fail "cannot mount the results"
-cp /bin/busybox /session /root/run/vm
-exec switch_root /root /run/vm/busybox sh /run/vm/session
+mkdir -p /sysroot/dev/pts
+mount -t devpts devpts /sysroot/dev/pts
+mount -t bpf bpf /sysroot/sys/fs/bpf
+mkdir /sysroot/run/results /sysroot/run/vm
+mount -t 9p -o rw,trans=virtio,version=9p2000.L,msize=512000 results /sysroot/run/results || fail "cannot mount the results"
+cp /bin/busybox /session /sysroot/run/vm
+exec switch_root /sysroot /run/vm/busybox sh /run/vm/session
